@@ -1,0 +1,138 @@
+"""Time as an argument: what the parts ask for, the real clock, and one that tests turn by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Timer(Protocol):
+    """A callback that is due once; cancelling a timer that ran or was cancelled does nothing."""
+
+    def cancel(self) -> None:
+        """Make sure the callback does not run any more."""
+
+
+class Clock(Protocol):
+    """The time of day, a time that never goes back, and timers on the running event loop."""
+
+    def time(self) -> float:
+        """Return Unix time in seconds."""
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; never decreases."""
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, after ``delay_s`` seconds, in an empty context.
+
+        The context is empty on purpose: a timer armed while one message is handled must not make
+        what it does later a child of that message's span.
+        """
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return after ``delay_s`` seconds."""
+
+
+class SystemClock:
+    """The machine's clock and the running event loop's timers."""
+
+    __slots__ = ()
+
+    def time(self) -> float:
+        """Return Unix time in seconds."""
+        return time.time()  # noqa: TID251 - the one place that reads the real clock
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; never decreases."""
+        return time.monotonic()
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, after ``delay_s`` seconds, in an empty context."""
+        loop = asyncio.get_running_loop()
+        return loop.call_later(delay_s, callback, context=contextvars.Context())
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return after ``delay_s`` seconds."""
+        await asyncio.sleep(delay_s)
+
+
+class ManualClock:
+    """A clock that stands still until ``advance`` moves it, for exact tests of anything timed."""
+
+    def __init__(self, start: float = 1_700_000_000.0) -> None:
+        """Stand at ``start``, in Unix seconds."""
+        self._now = start
+        self._start = start
+        self._timers: list[_ManualTimer] = []
+        self._sequence = itertools.count()
+
+    def time(self) -> float:
+        """Return Unix time in seconds."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Return seconds since the clock was made."""
+        return self._now - self._start
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        """Call back once ``advance`` has moved the clock ``delay_s`` seconds on."""
+        timer = _ManualTimer(self._now + max(0.0, delay_s), next(self._sequence), callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    async def sleep(self, delay_s: float) -> None:
+        """Return once ``advance`` has moved the clock ``delay_s`` seconds on."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def wake() -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        timer = self.call_later(delay_s, wake)
+        try:
+            await woken
+        finally:
+            timer.cancel()
+
+    async def advance(self, seconds: float) -> None:
+        """Move on, run each timer at its due time, and let what it woke run before the next."""
+        target = self._now + seconds
+        await self.settle()
+        while self._timers and self._timers[0].due <= target:
+            timer = heapq.heappop(self._timers)
+            self._now = max(self._now, timer.due)
+            timer.run()
+            await self.settle()
+        self._now = target
+
+    async def settle(self) -> None:
+        """Give every task that can run now the loop, until chains of a few wake-ups are through."""
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+
+class _ManualTimer:
+    """An entry of ``ManualClock``: ordered by due time, then by the order of arming."""
+
+    __slots__ = ("_callback", "_sequence", "due")
+
+    def __init__(self, due: float, sequence: int, callback: Callable[[], None]) -> None:
+        self.due = due
+        self._sequence = sequence
+        self._callback: Callable[[], None] | None = callback
+
+    def __lt__(self, other: _ManualTimer) -> bool:
+        return (self.due, self._sequence) < (other.due, other._sequence)
+
+    def cancel(self) -> None:
+        self._callback = None
+
+    def run(self) -> None:
+        callback, self._callback = self._callback, None
+        if callback is not None:
+            callback()

@@ -1,0 +1,59 @@
+"""Errors of the alerting library.
+
+AlertsError
+├── DocumentError          a YAML document, with file, line and column
+├── DurationError          a text that is no Prometheus duration
+├── PromQLError            an expression that cannot be parsed, planned or evaluated (alerts.promql)
+├── SeriesError            a sample the series store refuses (alerts.series)
+├── TemplateError          a template that cannot be parsed (alerts.rules)
+├── StorageError           the database cannot be opened, migrated or written (alerts.storage)
+└── DeliveryError          a notification a receiver did not accept (alerts.notify)
+
+Subclasses live beside the code that raises them and carry their data as attributes; the text is
+for the person who must act.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class AlertsError(Exception):
+    """Base of every error this library raises on purpose."""
+
+
+class DurationError(AlertsError, ValueError):
+    """A text that is not a Prometheus duration."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong in a file, at a place a person can go to.
+
+    Attributes:
+        file: Path as the user gave it.
+        line: 1-based line; 0 when the problem belongs to the whole file.
+        column: 1-based column; 0 when unknown.
+        message: What is wrong and what would be right.
+    """
+
+    file: str
+    line: int
+    column: int
+    message: str
+
+    def __str__(self) -> str:
+        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        return f"{place}: {self.message}"
+
+
+class DocumentError(AlertsError):
+    """A document with one or more problems; all that could be found are listed.
+
+    Attributes:
+        problems: Sorted by place, at least one.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))

@@ -1,0 +1,1 @@
+"""Delivery: the outbox, its workers and the channels they send through."""

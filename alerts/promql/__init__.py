@@ -1,0 +1,1 @@
+"""PromQL: parse, plan once, evaluate over series x steps matrices."""

@@ -1,0 +1,1 @@
+"""From alerts to notifications: Alertmanager's configuration, grouping and timing."""

@@ -1,0 +1,1 @@
+"""The gatewatch process: gateway, pools, health checks, telemetry and the command line."""

@@ -1,0 +1,1 @@
+"""gatewatch.yaml, the environment and ``--set``, made into one validated ``Settings``."""

@@ -1,0 +1,339 @@
+"""Every setting, its default and its limits. Reading and reporting is in ``sources``.
+
+Models are frozen and strict about keys. Field descriptions are what ``gatewatch config schema``
+prints, so they are written for the person who fills in the file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AnyHttpUrl,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    StringConstraints,
+    model_validator,
+)
+
+from service.config.types import Duration, PositiveDuration, Size
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1)]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^[-a-zA-Z0-9_]{2,}$")]
+CheckName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9_. ]{0,127}$")]
+
+
+class Section(BaseModel):
+    """A part of the file: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class ServiceSettings(Section):
+    """Who this process is, and how it stops."""
+
+    name: str = "gatewatch"
+    """service.name of the telemetry, and the label `job` of this process's own series."""
+    instance: str = ""
+    """service.instance.id of the telemetry and the label `instance`; empty: host name and port."""
+    environment: str = ""
+    """deployment.environment.name of the telemetry; empty: not said."""
+    data_dir: Path = Path("data")
+    """Where state is kept; created when first needed."""
+    shutdown_timeout: PositiveDuration = 20.0
+    """How long a stop may take in all, from SIGTERM to the end of the process."""
+
+
+class ChannelOptions(Section):
+    """What clients may do in a channel."""
+
+    allow_subscribe_for_client: bool = True
+    """Clients that authenticated may subscribe."""
+    allow_subscribe_for_anonymous: bool = True
+    """Anonymous clients may subscribe, where anonymous connections are allowed at all."""
+    allow_publish_for_client: bool = False
+    """Clients that authenticated may publish."""
+    allow_publish_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may publish to it."""
+    allow_publish_for_anonymous: bool = False
+    """Anonymous clients may publish."""
+
+
+class NamespaceOptions(ChannelOptions):
+    """Options of the channels `name:...`."""
+
+    name: NamespaceName
+    """The part of the channel name before the colon."""
+
+
+class TokenSettings(Section):
+    """How connection tokens (JWT) are checked."""
+
+    hmac_secret: SecretStr | None = None
+    """Secret of HS256, HS384 and HS512 tokens; without it every token is refused."""
+    audience: str = ""
+    """Required value of the claim `aud`; empty: not checked."""
+    issuer: str = ""
+    """Required value of the claim `iss`; empty: not checked."""
+
+
+class GatewaySettings(Section):
+    """The listener that clients and back ends use."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on."""
+    port: Port = 8000
+    """Port to listen on; 0 picks a free one."""
+    api_key: SecretStr | None = None
+    """Key of the server API (header X-API-Key); without it the API refuses every request."""
+    allow_anonymous: bool = False
+    """Let clients connect without a token."""
+    token: TokenSettings = TokenSettings()
+    """Connection tokens."""
+    max_connections: Count = 1000
+    """Open WebSocket connections at most; the next one is answered 503."""
+    idle_timeout: PositiveDuration = 300.0
+    """A connection with no traffic in either direction for so long is closed."""
+    ping_interval: PositiveDuration = 25.0
+    """How often each client is pinged."""
+    pong_timeout: PositiveDuration = 8.0
+    """How long a client may take to answer a ping; shorter than ping_interval."""
+    stale_timeout: PositiveDuration = 10.0
+    """How long a connection may stay open without a successful connect command."""
+    allowed_origins: tuple[str, ...] = ()
+    """Origins of browser pages that may connect, such as https://*.example.com; a client that
+    sends no Origin header is always allowed."""
+    max_message_size: Size = 65536
+    """Largest frame a client may send."""
+    max_api_body_size: Size = 8 * 1024 * 1024
+    """Largest request body of the server API."""
+    max_queue_size: Size = 1024 * 1024
+    """Bytes waiting for one slow client at most; past it the client is disconnected."""
+    max_channels_per_connection: Count = 128
+    """Channels one connection may be subscribed to."""
+    drain_timeout: PositiveDuration = 10.0
+    """How long a stop waits for clients to take what is queued for them."""
+    channels: ChannelOptions = ChannelOptions()
+    """Options of channels without a namespace."""
+    namespaces: tuple[NamespaceOptions, ...] = ()
+    """Options of channels in a namespace."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.pong_timeout >= self.ping_interval:
+            raise ValueError("pong_timeout must be shorter than ping_interval")
+        names = [namespace.name for namespace in self.namespaces]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"namespaces: {', '.join(twice)} stands there twice")
+        return self
+
+
+class OperationsAuth(Section):
+    """Who may use the operations listener."""
+
+    username: str = ""
+    """User of HTTP basic authentication; empty: none."""
+    password: SecretStr | None = None
+    """Password of HTTP basic authentication."""
+    bearer_token: SecretStr | None = None
+    """Token of `Authorization: Bearer`."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if bool(self.username) != (self.password is not None):
+            raise ValueError("username and password are set together or not at all")
+        return self
+
+    @property
+    def required(self) -> bool:
+        """Whether requests must authenticate."""
+        return self.password is not None or self.bearer_token is not None
+
+
+class OperationsSettings(Section):
+    """The listener for operators: metrics, health, alerts."""
+
+    host: str = "127.0.0.1"
+    """Address to listen on; anything but loopback requires `auth`."""
+    port: Port = 8001
+    """Port to listen on; 0 picks a free one."""
+    auth: OperationsAuth = OperationsAuth()
+    """Credentials; required off loopback."""
+
+
+class BatchingSettings(Section):
+    """How publications of one channel are gathered into one frame."""
+
+    max_messages: Count = 100
+    """Publications in one frame at most."""
+    max_bytes: Size = 65536
+    """Bytes in one frame at most, unless a single publication is larger."""
+    max_delay: Duration = 0.010
+    """How long a publication may wait for others."""
+    eager: bool = True
+    """A channel that was quiet sends at once and gathers only while messages keep coming."""
+    max_pending: Count = 10_000
+    """Publications waiting in one batcher at most; past it publishers wait."""
+
+
+class HTTPPoolSettings(Section):
+    """Outgoing HTTP connections."""
+
+    max_connections: Count = 100
+    """Open connections at most."""
+    max_connections_per_host: Count = 30
+    """Open connections to one host and port at most."""
+    timeout: PositiveDuration = 30.0
+    """A whole request, from asking for a connection to the last byte."""
+    connect_timeout: PositiveDuration = 10.0
+    """Until a connection is established."""
+    keepalive_timeout: PositiveDuration = 30.0
+    """How long an idle connection is kept."""
+    dns_cache_ttl: Duration = 60.0
+    """How long a resolved name is kept; 0 resolves every time."""
+
+
+class PoolsSettings(Section):
+    """Connection pools."""
+
+    http: HTTPPoolSettings = HTTPPoolSettings()
+    """Outgoing HTTP connections."""
+
+
+class HTTPProbeSettings(Section):
+    """A request whose answer says whether something works."""
+
+    url: AnyHttpUrl
+    """What to request."""
+    method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
+    """Request method."""
+    headers: dict[str, str] = {}
+    """Request headers."""
+    body: str = ""
+    """Request body."""
+    expected_status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
+    """Statuses that count as success; empty: every 2xx."""
+    follow_redirects: bool = True
+    """Follow up to 10 redirects."""
+
+
+class CheckSettings(Section):
+    """One health check."""
+
+    name: CheckName
+    """Name of the check, also the label `check` of its metrics."""
+    interval: PositiveDuration | None = None
+    """How often it runs; unset: health.interval."""
+    timeout: PositiveDuration = 10.0
+    """How long one run may take."""
+    failure_threshold: Count = 3
+    """Failures in a row that make it down."""
+    success_threshold: Count = 1
+    """Successes in a row that make it up again."""
+    http: HTTPProbeSettings
+    """The HTTP request to make."""
+
+
+class HealthSettings(Section):
+    """The health-check scheduler."""
+
+    interval: PositiveDuration = 60.0
+    """How often connections are checked, and checks without an interval of their own run."""
+    checks: tuple[CheckSettings, ...] = ()
+    """What to check besides the gateway's own connections."""
+
+    @model_validator(mode="after")
+    def _unique(self) -> Self:
+        names = [check.name for check in self.checks]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"checks: the name {', '.join(twice)} stands there twice")
+        return self
+
+
+class OTLPSettings(Section):
+    """Where telemetry is sent. `OTEL_EXPORTER_OTLP_*` variables fill what is not set here."""
+
+    endpoint: str = ""
+    """Base URL of a collector, such as http://127.0.0.1:4318; empty: nothing is sent."""
+    protocol: Literal["http/protobuf", "grpc"] | None = None
+    """Unset: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf."""
+    headers: dict[str, SecretStr] = {}
+    """Headers of every export request."""
+    timeout: PositiveDuration = 3.0
+    """One export request."""
+
+
+class TelemetrySettings(Section):
+    """Traces, metrics and logs."""
+
+    otlp: OTLPSettings = OTLPSettings()
+    """Export to a collector."""
+    sampling: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Share of traces that are recorded, from 0 to 1."""
+    collect_interval: PositiveDuration = 5.0
+    """How often metrics are collected for the rules."""
+    export_interval: PositiveDuration = 15.0
+    """How often metrics are sent to the collector."""
+    shutdown_timeout: PositiveDuration = 3.0
+    """How long a stop waits for telemetry to be sent."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe log records to write."""
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """auto: readable on a terminal, JSON in a pipe."""
+
+
+class AlertsSettings(Section):
+    """Rules, their evaluation and where alerts go."""
+
+    rule_files: tuple[str, ...] = ()
+    """Rule files in Prometheus's format; globs are allowed."""
+    default_rules: bool = True
+    """Also evaluate the rules gatewatch ships over its own metrics."""
+    evaluation_interval: PositiveDuration = 15.0
+    """How often groups without an interval of their own are evaluated."""
+    retention: PositiveDuration = 3600.0
+    """How long samples are kept for the rules."""
+    alertmanager_config: Path | None = None
+    """Routes and receivers in Alertmanager's format; unset: alerts are written to the log."""
+    storage_url: str = ""
+    """SQLAlchemy URL of the database; empty: SQLite in the data directory."""
+    external_url: str = ""
+    """URL of the operations listener as people reach it, for links in notifications; empty:
+    made from its host and port."""
+
+
+class Settings(Section):
+    """All of gatewatch.yaml."""
+
+    service: ServiceSettings = ServiceSettings()
+    """Who this process is, and how it stops."""
+    gateway: GatewaySettings = GatewaySettings()
+    """The listener that clients and back ends use."""
+    operations: OperationsSettings = OperationsSettings()
+    """The listener for operators."""
+    batching: BatchingSettings = BatchingSettings()
+    """How publications are gathered."""
+    pools: PoolsSettings = PoolsSettings()
+    """Connection pools."""
+    health: HealthSettings = HealthSettings()
+    """The health-check scheduler."""
+    telemetry: TelemetrySettings = TelemetrySettings()
+    """Traces, metrics and logs."""
+    alerts: AlertsSettings = AlertsSettings()
+    """Rules, their evaluation and where alerts go."""
+
+    @model_validator(mode="after")
+    def _operations_protected(self) -> Self:
+        loopback = {"127.0.0.1", "::1", "localhost"}
+        if self.operations.host not in loopback and not self.operations.auth.required:
+            raise ValueError(
+                f"operations.host {self.operations.host} is open to the network: set "
+                "operations.auth (username and password, or bearer_token), or listen on 127.0.0.1"
+            )
+        return self

@@ -1,0 +1,35 @@
+"""Errors of the service.
+
+GatewatchError
+├── ConfigurationError     settings that cannot be used, with every problem and its place
+├── StartError             a part that cannot start, such as a port that is taken
+├── GatewayError           service.gateway: protocol errors and disconnects
+├── BatcherError           service.gateway.batcher: a full or closed batcher
+└── PoolError              service.pools: a pool that is full or closed
+
+Subclasses live beside the code that raises them and carry their data as attributes.
+"""
+
+from __future__ import annotations
+
+from alerts.errors import Problem
+
+
+class GatewatchError(Exception):
+    """Base of every error the service raises on purpose."""
+
+
+class ConfigurationError(GatewatchError):
+    """Settings that cannot be used; every problem that could be found is listed.
+
+    Attributes:
+        problems: At least one, sorted by place.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = tuple(sorted(problems))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StartError(GatewatchError):
+    """A part of the process that cannot start; says which, why, and what to change."""

@@ -1,0 +1,1 @@
+"""The message gateway: Centrifuge protocol in front, channels and batching behind."""

@@ -1,0 +1,1 @@
+"""Health checks: what is probed, how often, and what its results mean."""

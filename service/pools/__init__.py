@@ -1,0 +1,1 @@
+"""Bounded sets of connections: outgoing HTTP and incoming WebSocket."""

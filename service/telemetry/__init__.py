@@ -1,0 +1,1 @@
+"""OpenTelemetry: providers, instruments, propagation, logs and the feed of the series store."""

@@ -1,0 +1,466 @@
+"""Every metric of the service: definitions, and the histograms the parts record into.
+
+Observed metrics (counters, up-down counters, gauges) are integers on slotted ``stats`` objects;
+``service.telemetry.observers`` reads them at collection. Nothing here is touched per message.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from opentelemetry.metrics import Histogram, Meter, NoOpMeter
+from opentelemetry.trace import NoOpTracer, Tracer
+
+from alerts.telemetry import SECONDS_BOUNDARIES, InstrumentDefinition, InstrumentKind
+
+_COUNT_BOUNDARIES = (
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    20.0,
+    50.0,
+    100.0,
+    200.0,
+    500.0,
+    1000.0,
+    2000.0,
+    5000.0,
+)
+_BYTE_BOUNDARIES = (128.0, 512.0, 2048.0, 8192.0, 32768.0, 65536.0, 131072.0, 524288.0, 1048576.0)
+_WAIT_BOUNDARIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_CONNECTION_BOUNDARIES = (
+    0.01,
+    0.02,
+    0.05,
+    0.1,
+    0.2,
+    0.5,
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    120.0,
+    300.0,
+    1800.0,
+    7200.0,
+    86400.0,
+)
+
+
+def _define(
+    kind: InstrumentKind,
+    name: str,
+    unit: str,
+    description: str,
+    *attributes: str,
+    boundaries: tuple[float, ...] = (),
+) -> InstrumentDefinition:
+    """Define an instrument in one line of the table below."""
+    return InstrumentDefinition(kind, name, unit, description, attributes, boundaries)
+
+
+# HTTP servers
+HTTP_SERVER_DURATION = _define(
+    "histogram",
+    "http.server.request.duration",
+    "s",
+    "Duration of an HTTP request; WebSocket upgrades are not counted here.",
+    "http.request.method",
+    "http.route",
+    "http.response.status_code",
+    "url.scheme",
+    "error.type",
+    boundaries=SECONDS_BOUNDARIES,
+)
+HTTP_SERVER_ACTIVE = _define(
+    "up_down_counter", "http.server.active_requests", "{request}", "HTTP requests being handled."
+)
+
+# Gateway
+CONNECTION_COUNT = _define(
+    "up_down_counter",
+    "gateway.connection.count",
+    "{connection}",
+    "Open client connections.",
+    "gateway.connection.state",
+    "gateway.transport",
+)
+CONNECTION_LIMIT = _define(
+    "up_down_counter",
+    "gateway.connection.limit",
+    "{connection}",
+    "Client connections that may be open.",
+)
+CONNECTION_DURATION = _define(
+    "histogram",
+    "gateway.connection.duration",
+    "s",
+    "How long client connections lived.",
+    "gateway.close.class",
+    boundaries=_CONNECTION_BOUNDARIES,
+)
+CONNECTION_HANDSHAKES = _define(
+    "counter",
+    "gateway.connection.handshakes",
+    "{handshake}",
+    "WebSocket upgrades, accepted and refused.",
+    "error.type",
+)
+CONNECTION_CLOSED = _define(
+    "counter",
+    "gateway.connection.closed",
+    "{connection}",
+    "Connections the gateway closed, by the close code it sent.",
+    "gateway.close.code",
+)
+MESSAGE_RECEIVED = _define(
+    "counter",
+    "gateway.message.received",
+    "{message}",
+    "Messages accepted for delivery.",
+    "gateway.message.source",
+)
+MESSAGE_DELIVERED = _define(
+    "counter", "gateway.message.delivered", "{message}", "Messages written to subscribers."
+)
+MESSAGE_DROPPED = _define(
+    "counter",
+    "gateway.message.dropped",
+    "{message}",
+    "Deliveries that were not made.",
+    "error.type",
+)
+MESSAGE_IO = _define(
+    "counter",
+    "gateway.message.io",
+    "By",
+    "Bytes of frames, headers excluded.",
+    "network.io.direction",
+)
+MESSAGE_LATENCY = _define(
+    "histogram",
+    "gateway.message.latency",
+    "s",
+    "From accepting the oldest message of a batch to writing it to all subscribers.",
+    boundaries=_WAIT_BOUNDARIES,
+)
+COMMANDS = _define(
+    "counter",
+    "gateway.commands",
+    "{command}",
+    "Commands clients sent.",
+    "messaging.operation.name",
+    "error.type",
+)
+CHANNEL_COUNT = _define(
+    "up_down_counter",
+    "gateway.channel.count",
+    "{channel}",
+    "Channels with at least one subscriber.",
+)
+SUBSCRIPTION_COUNT = _define(
+    "up_down_counter",
+    "gateway.subscription.count",
+    "{subscription}",
+    "Subscriptions of open connections.",
+)
+SEND_QUEUE_USAGE = _define(
+    "up_down_counter",
+    "gateway.send_queue.usage",
+    "By",
+    "Bytes waiting for clients to read them, over all connections.",
+)
+SEND_QUEUE_LARGEST = _define(
+    "gauge", "gateway.send_queue.largest", "By", "Bytes waiting for the slowest client."
+)
+
+# Batcher
+BATCH_ITEMS = _define(
+    "counter",
+    "gateway.batch.items",
+    "{message}",
+    "Messages taken into batches.",
+    "gateway.batcher.name",
+)
+BATCH_FLUSHES = _define(
+    "counter",
+    "gateway.batch.flushes",
+    "{batch}",
+    "Batches sent.",
+    "gateway.batcher.name",
+    "gateway.flush.reason",
+)
+BATCH_BYTES = _define(
+    "counter",
+    "gateway.batch.bytes",
+    "By",
+    "Bytes of the messages in sent batches.",
+    "gateway.batcher.name",
+)
+BATCH_QUEUE_SIZE = _define(
+    "up_down_counter",
+    "gateway.batch.queue.size",
+    "{message}",
+    "Messages waiting in batchers.",
+    "gateway.batcher.name",
+)
+BATCH_FAILED_ITEMS = _define(
+    "counter",
+    "gateway.batch.failed",
+    "{message}",
+    "Messages whose batch could not be sent and went to the error handler.",
+    "gateway.batcher.name",
+)
+BATCH_SIZE = _define(
+    "histogram",
+    "gateway.batch.size",
+    "{message}",
+    "Messages in a batch.",
+    "gateway.batcher.name",
+    "gateway.flush.reason",
+    boundaries=_COUNT_BOUNDARIES,
+)
+BATCH_BODY_SIZE = _define(
+    "histogram",
+    "gateway.batch.body.size",
+    "By",
+    "Bytes in a batch.",
+    "gateway.batcher.name",
+    boundaries=_BYTE_BOUNDARIES,
+)
+BATCH_WAIT = _define(
+    "histogram",
+    "gateway.batch.wait",
+    "s",
+    "How long the oldest message of a batch waited.",
+    "gateway.batcher.name",
+    boundaries=_WAIT_BOUNDARIES,
+)
+
+# HTTP pool
+HTTP_CLIENT_DURATION = _define(
+    "histogram",
+    "http.client.request.duration",
+    "s",
+    "Duration of an outgoing HTTP request.",
+    "http.request.method",
+    "server.address",
+    "server.port",
+    "http.response.status_code",
+    "error.type",
+    boundaries=SECONDS_BOUNDARIES,
+)
+HTTP_CLIENT_OPEN = _define(
+    "up_down_counter",
+    "http.client.open_connections",
+    "{connection}",
+    "Outgoing HTTP connections.",
+    "server.address",
+    "server.port",
+    "http.connection.state",
+)
+HTTP_CLIENT_ACTIVE = _define(
+    "up_down_counter",
+    "http.client.active_requests",
+    "{request}",
+    "Outgoing HTTP requests in progress.",
+    "server.address",
+    "server.port",
+)
+POOL_LIMIT = _define(
+    "up_down_counter",
+    "gateway.pool.limit",
+    "{connection}",
+    "Connections a pool may open.",
+    "gateway.pool.name",
+)
+POOL_WAITING = _define(
+    "up_down_counter",
+    "gateway.pool.waiting",
+    "{request}",
+    "Requests waiting for a connection.",
+    "gateway.pool.name",
+)
+POOL_WAIT = _define(
+    "histogram",
+    "gateway.pool.wait",
+    "s",
+    "How long a request waited for a connection.",
+    "gateway.pool.name",
+    boundaries=_WAIT_BOUNDARIES,
+)
+POOL_CREATED = _define(
+    "counter",
+    "gateway.pool.connections.created",
+    "{connection}",
+    "Connections opened.",
+    "gateway.pool.name",
+)
+POOL_REUSED = _define(
+    "counter",
+    "gateway.pool.connections.reused",
+    "{connection}",
+    "Requests that found an open connection.",
+    "gateway.pool.name",
+)
+POOL_ERRORS = _define(
+    "counter",
+    "gateway.pool.errors",
+    "{request}",
+    "Requests that ended without an answer.",
+    "gateway.pool.name",
+    "error.type",
+)
+
+# Scheduler
+JOB_DURATION = _define(
+    "histogram",
+    "gateway.job.duration",
+    "s",
+    "Duration of a run of a job.",
+    "gateway.job.name",
+    "error.type",
+    boundaries=SECONDS_BOUNDARIES,
+)
+JOB_DELAY = _define(
+    "histogram",
+    "gateway.job.schedule.delay",
+    "s",
+    "How late a run started.",
+    "gateway.job.name",
+    boundaries=_WAIT_BOUNDARIES,
+)
+JOB_MISSED = _define(
+    "counter",
+    "gateway.job.missed",
+    "{run}",
+    "Runs skipped because the one before still ran or the process was late.",
+    "gateway.job.name",
+)
+JOB_FAILED = _define(
+    "counter", "gateway.job.failed", "{run}", "Runs that raised.", "gateway.job.name"
+)
+
+# Health checks; the names without a dot are blackbox_exporter's, which rules in the wild use
+HEALTH_STATE = _define(
+    "gauge",
+    "gateway.health.state",
+    "{status}",
+    "State of a check: 0 unknown, 1 up, 2 degraded, 3 down.",
+    "check",
+)
+HEALTH_CHECK_DURATION = _define(
+    "histogram",
+    "gateway.health.check.duration",
+    "s",
+    "Duration of a run of a health check.",
+    "check",
+    "error.type",
+    boundaries=SECONDS_BOUNDARIES,
+)
+PROBE_SUCCESS = _define(
+    "gauge", "probe_success", "", "Whether the last run of a check succeeded: 0 or 1.", "check"
+)
+PROBE_DURATION = _define(
+    "gauge", "probe_duration", "s", "Duration of the last run of a check.", "check"
+)
+PROBE_HTTP_STATUS = _define(
+    "gauge",
+    "probe_http_status_code",
+    "",
+    "HTTP status the last run of a check received; 0: none.",
+    "check",
+)
+
+# Process
+EVENT_LOOP_LAG = _define(
+    "histogram",
+    "gateway.event_loop.lag",
+    "s",
+    "How late the event loop ran a timer.",
+    boundaries=_WAIT_BOUNDARIES,
+)
+PROCESS_CPU = _define("counter", "process.cpu.time", "s", "CPU seconds of the process.", "cpu.mode")
+PROCESS_MEMORY = _define(
+    "up_down_counter", "process.memory.usage", "By", "Resident memory of the process."
+)
+PROCESS_FILES = _define(
+    "up_down_counter",
+    "process.unix.file_descriptor.count",
+    "{file_descriptor}",
+    "Open file descriptors.",
+)
+PROCESS_UPTIME = _define("gauge", "process.uptime", "s", "Seconds since the process started.")
+GC_COLLECTIONS = _define(
+    "counter",
+    "cpython.gc.collections",
+    "{collection}",
+    "Garbage collections.",
+    "cpython.gc.generation",
+)
+EXPORT_SENT = _define(
+    "counter",
+    "gateway.telemetry.exported",
+    "{item}",
+    "Telemetry items handed to the collector.",
+    "gateway.telemetry.signal",
+)
+EXPORT_DROPPED = _define(
+    "counter",
+    "gateway.telemetry.dropped",
+    "{item}",
+    "Telemetry items lost because the collector was away or slow.",
+    "gateway.telemetry.signal",
+)
+
+DEFINITIONS: tuple[InstrumentDefinition, ...] = tuple(
+    value for value in list(globals().values()) if isinstance(value, InstrumentDefinition)
+)
+"""Every definition above, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Instruments:
+    """The tracer and the histograms the parts of the service record into."""
+
+    tracer: Tracer
+    http_server_duration: Histogram
+    connection_duration: Histogram
+    message_latency: Histogram
+    batch_size: Histogram
+    batch_body_size: Histogram
+    batch_wait: Histogram
+    http_client_duration: Histogram
+    pool_wait: Histogram
+    job_duration: Histogram
+    job_delay: Histogram
+    health_check_duration: Histogram
+    event_loop_lag: Histogram
+
+    @classmethod
+    def create(cls, tracer: Tracer, meter: Meter) -> Self:
+        """Create the histograms on a meter."""
+        return cls(
+            tracer=tracer,
+            http_server_duration=HTTP_SERVER_DURATION.histogram(meter),
+            connection_duration=CONNECTION_DURATION.histogram(meter),
+            message_latency=MESSAGE_LATENCY.histogram(meter),
+            batch_size=BATCH_SIZE.histogram(meter),
+            batch_body_size=BATCH_BODY_SIZE.histogram(meter),
+            batch_wait=BATCH_WAIT.histogram(meter),
+            http_client_duration=HTTP_CLIENT_DURATION.histogram(meter),
+            pool_wait=POOL_WAIT.histogram(meter),
+            job_duration=JOB_DURATION.histogram(meter),
+            job_delay=JOB_DELAY.histogram(meter),
+            health_check_duration=HEALTH_CHECK_DURATION.histogram(meter),
+            event_loop_lag=EVENT_LOOP_LAG.histogram(meter),
+        )
+
+    @classmethod
+    def disabled(cls) -> Self:
+        """Return instruments that record nothing."""
+        return cls.create(NoOpTracer(), NoOpMeter("service"))
