@@ -35,12 +35,14 @@ class Document:
         data: Plain dicts, lists and scalars; None for an empty document.
         keys: Where the key of a mapping entry stands, by the entry's path.
         values: Where a value begins, by its path.
+        texts: Scalars as they are written (``007`` stays ``007``), by their path.
     """
 
     file: str
     data: object
     keys: dict[ValuePath, Position]
     values: dict[ValuePath, Position]
+    texts: dict[ValuePath, str] = field(default_factory=dict)
 
     def position(self, path: ValuePath, *, of_key: bool = False) -> Position:
         """Return the place of a value (or of its key), or of the nearest thing around it."""
@@ -83,10 +85,11 @@ def parse_document(text: str, file: str) -> Document:
         node = next(_nodes(loader), None)
         keys: dict[ValuePath, Position] = {}
         values: dict[ValuePath, Position] = {}
+        texts: dict[ValuePath, str] = {}
         problems: list[Problem] = []
         data: object = None
         if node is not None:
-            _Locator(file, keys, values, problems).locate(node, ())
+            _Locator(file, keys, values, texts, problems).locate(node, ())
             data = None if problems else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -101,7 +104,7 @@ def parse_document(text: str, file: str) -> Document:
         loader.dispose()
     if problems:
         raise DocumentError(problems)
-    return Document(file, data, keys, values)
+    return Document(file, data, keys, values, texts)
 
 
 def _nodes(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
@@ -118,11 +121,14 @@ class _Locator:
     file: str
     keys: dict[ValuePath, Position]
     values: dict[ValuePath, Position]
+    texts: dict[ValuePath, str]
     problems: list[Problem]
     visited: set[int] = field(default_factory=set)
 
     def locate(self, node: yaml.Node, path: ValuePath) -> None:
         self.values[path] = _start(node)
+        if isinstance(node, yaml.ScalarNode):
+            self.texts[path] = node.value
         if id(node) in self.visited:
             return
         self.visited.add(id(node))
