@@ -1,0 +1,28 @@
+"""The error of the PromQL engine: an expression that cannot be parsed, planned or evaluated."""
+
+from __future__ import annotations
+
+from alerts.errors import AlertsError
+
+
+class PromQLError(AlertsError, ValueError):
+    """An expression that is wrong, not covered, or that fails over the data it met.
+
+    Attributes:
+        message: What is wrong and what would be right, without the expression.
+        expression: The expression, empty when the error is not about one expression as a whole.
+        offset: 0-based character in ``expression`` where the trouble is; None when unknown.
+    """
+
+    def __init__(self, message: str, *, expression: str = "", offset: int | None = None) -> None:
+        self.message = message
+        self.expression = expression
+        self.offset = offset
+        super().__init__(message)
+
+    def __str__(self) -> str:
+        if self.offset is None:
+            return self.message
+        line = self.expression.count("\n", 0, self.offset) + 1
+        column = self.offset - (self.expression.rfind("\n", 0, self.offset) + 1) + 1
+        return f"{line}:{column}: {self.message}"

@@ -1,0 +1,60 @@
+"""What a query answers with: samples, series of points, and the results that carry them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.series.labels import Labels
+
+ValueKind = Literal["vector", "scalar", "string", "matrix"]
+"""The four types of PromQL; ``vector`` is the instant vector, ``matrix`` the range vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One element of an instant vector, at the timestamp of its query."""
+
+    labels: Labels
+    value: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeriesPoints:
+    """One series of a matrix.
+
+    Shapes: ``timestamps_ms`` int64 and ``values`` float64, both ``(points,)``, ascending in time.
+    """
+
+    labels: Labels
+    timestamps_ms: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class InstantResult:
+    """The answer to an instant query.
+
+    Attributes:
+        kind: Which of the other attributes holds the answer.
+        timestamp_ms: The time the query was evaluated at.
+        samples: The elements of a vector; a scalar is one sample without labels.
+        text: The value of a string.
+        series: The series of a matrix (a range selector or a subquery at the top).
+    """
+
+    kind: ValueKind
+    timestamp_ms: int
+    samples: tuple[Sample, ...] = ()
+    text: str = ""
+    series: tuple[SeriesPoints, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RangeResult:
+    """The answer to a range query: one series per label set, sorted by labels."""
+
+    series: tuple[SeriesPoints, ...]
