@@ -6,25 +6,40 @@ prints, so they are written for the person who fills in the file.
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AnyHttpUrl,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    StringConstraints,
-    model_validator,
+from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+
+from service.config.types import (
+    CheckName,
+    Count,
+    Duration,
+    NamespaceName,
+    Port,
+    PositiveDuration,
+    Secret,
+    Size,
+    contradiction,
 )
 
-from service.config.types import Duration, PositiveDuration, Size
+EXAMPLE_API_KEY = "dev-key"
+"""The key in the shipped gatewatch.yaml: everyone knows it, so it is good on loopback only."""
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-Count = Annotated[int, Field(ge=1)]
-NamespaceName = Annotated[str, StringConstraints(pattern=r"^[-a-zA-Z0-9_]{2,}$")]
-CheckName = Annotated[str, StringConstraints(pattern=r"^[a-zA-Z0-9][-a-zA-Z0-9_. ]{0,127}$")]
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach a listener on ``host``."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def _repeated(names: Sequence[str]) -> int | None:
+    """Return the index of the first name that stands earlier in the list as well."""
+    return next((index for index, name in enumerate(names) if name in names[:index]), None)
 
 
 class Section(BaseModel):
@@ -73,7 +88,7 @@ class NamespaceOptions(ChannelOptions):
 class TokenSettings(Section):
     """How connection tokens (JWT) are checked."""
 
-    hmac_secret: SecretStr | None = None
+    hmac_secret: Secret | None = None
     """Secret of HS256, HS384 and HS512 tokens; without it every token is refused."""
     audience: str = ""
     """Required value of the claim `aud`; empty: not checked."""
@@ -88,7 +103,7 @@ class GatewaySettings(Section):
     """Address to listen on."""
     port: Port = 8000
     """Port to listen on; 0 picks a free one."""
-    api_key: SecretStr | None = None
+    api_key: Secret | None = None
     """Key of the server API (header X-API-Key); without it the API refuses every request."""
     allow_anonymous: bool = False
     """Let clients connect without a token."""
@@ -125,11 +140,31 @@ class GatewaySettings(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.pong_timeout >= self.ping_interval:
-            raise ValueError("pong_timeout must be shorter than ping_interval")
-        names = [namespace.name for namespace in self.namespaces]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"namespaces: {', '.join(twice)} stands there twice")
+            raise contradiction(
+                "a client must have answered a ping before the next one: "
+                "pong_timeout must be shorter than ping_interval",
+                ("pong_timeout",),
+                ("ping_interval",),
+            )
+        twice = _repeated([namespace.name for namespace in self.namespaces])
+        if twice is not None:
+            raise contradiction(
+                f"the namespace {self.namespaces[twice].name} stands there twice; "
+                "put its options in one place",
+                ("namespaces", twice, "name"),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _key_is_secret(self) -> Self:
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        if key == EXAMPLE_API_KEY and not is_loopback(self.host):
+            raise contradiction(
+                f"the key of the shipped example is known to everyone, and {self.host} is open "
+                "to the network: choose a key of your own, or listen on 127.0.0.1",
+                ("api_key",),
+                ("host",),
+            )
         return self
 
 
@@ -138,15 +173,19 @@ class OperationsAuth(Section):
 
     username: str = ""
     """User of HTTP basic authentication; empty: none."""
-    password: SecretStr | None = None
+    password: Secret | None = None
     """Password of HTTP basic authentication."""
-    bearer_token: SecretStr | None = None
+    bearer_token: Secret | None = None
     """Token of `Authorization: Bearer`."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
         if bool(self.username) != (self.password is not None):
-            raise ValueError("username and password are set together or not at all")
+            raise contradiction(
+                "username and password are set together or not at all",
+                ("username",),
+                ("password",),
+            )
         return self
 
     @property
@@ -216,7 +255,7 @@ class HTTPProbeSettings(Section):
     """Request headers."""
     body: str = ""
     """Request body."""
-    expected_status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = ()
+    expected_status: tuple[Annotated[int, Field(ge=100, le=599, strict=True)], ...] = ()
     """Statuses that count as success; empty: every 2xx."""
     follow_redirects: bool = True
     """Follow up to 10 redirects."""
@@ -249,10 +288,13 @@ class HealthSettings(Section):
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        names = [check.name for check in self.checks]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"checks: the name {', '.join(twice)} stands there twice")
+        twice = _repeated([check.name for check in self.checks])
+        if twice is not None:
+            raise contradiction(
+                f"the name {self.checks[twice].name} stands there twice; "
+                "results could not be told apart",
+                ("checks", twice, "name"),
+            )
         return self
 
 
@@ -263,7 +305,7 @@ class OTLPSettings(Section):
     """Base URL of a collector, such as http://127.0.0.1:4318; empty: nothing is sent."""
     protocol: Literal["http/protobuf", "grpc"] | None = None
     """Unset: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf."""
-    headers: dict[str, SecretStr] = {}
+    headers: dict[str, Secret] = {}
     """Headers of every export request."""
     timeout: PositiveDuration = 3.0
     """One export request."""
@@ -274,7 +316,7 @@ class TelemetrySettings(Section):
 
     otlp: OTLPSettings = OTLPSettings()
     """Export to a collector."""
-    sampling: Annotated[float, Field(ge=0, le=1)] = 1.0
+    sampling: Annotated[float, Field(ge=0, le=1, strict=True)] = 1.0
     """Share of traces that are recorded, from 0 to 1."""
     collect_interval: PositiveDuration = 5.0
     """How often metrics are collected for the rules."""
@@ -330,10 +372,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _operations_protected(self) -> Self:
-        loopback = {"127.0.0.1", "::1", "localhost"}
-        if self.operations.host not in loopback and not self.operations.auth.required:
-            raise ValueError(
-                f"operations.host {self.operations.host} is open to the network: set "
-                "operations.auth (username and password, or bearer_token), or listen on 127.0.0.1"
+        if not is_loopback(self.operations.host) and not self.operations.auth.required:
+            raise contradiction(
+                f"{self.operations.host or 'every address'} is open to the network: set "
+                "operations.auth (username and password, or bearer_token), or listen on 127.0.0.1",
+                ("operations", "host"),
+                ("operations", "auth"),
             )
         return self

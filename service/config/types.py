@@ -1,15 +1,30 @@
-"""Value types of the settings: durations and sizes as people write them."""
+"""Value types of the settings, and the refusal of settings that contradict each other.
+
+The JSON schema formats given here (``duration``, ``byte-size``, ``path``, ``password``) are what
+``service.config.shapes`` goes by when it says what a key takes.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    WithJsonSchema,
+)
+from pydantic_core import PydanticCustomError
 
 from alerts.durations import format_duration, parse_duration
 
-_SIZE = re.compile(r"([0-9]+)\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.ASCII)
+HIDDEN = "***"
+"""What is printed in place of a secret; refused as a secret, so that it is not copied back."""
+
+_SIZE = re.compile(r"([0-9]{1,18})\s*(B|KiB|MiB|GiB|kB|MB|GB)?", re.ASCII)
 _SIZE_UNITS = {
     None: 1,
     "B": 1,
@@ -20,6 +35,8 @@ _SIZE_UNITS = {
     "MB": 1000**2,
     "GB": 1000**3,
 }
+_NAMESPACE = r"^[-a-zA-Z0-9_]{2,}$"
+_CHECK = r"^[a-zA-Z0-9][-a-zA-Z0-9_. ]{0,127}$"
 
 
 def _seconds(value: object) -> object:
@@ -54,7 +71,9 @@ Duration = Annotated[
     BeforeValidator(_seconds),
     Field(ge=0),
     PlainSerializer(format_duration, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": "^([0-9]+(y|w|d|h|m|s|ms))+$|^0$"}),
+    WithJsonSchema(
+        {"type": "string", "format": "duration", "pattern": "^([0-9]+(y|w|d|h|m|s|ms))+$|^0$"}
+    ),
 ]
 """Seconds; written as a Prometheus duration."""
 
@@ -66,6 +85,69 @@ Size = Annotated[
     BeforeValidator(_bytes),
     Field(gt=0),
     PlainSerializer(format_size, return_type=str),
-    WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]}),
+    WithJsonSchema({"type": ["string", "integer"], "format": "byte-size"}),
 ]
 """Bytes; written with a unit, such as 64KiB."""
+
+
+def _secret(value: SecretStr) -> SecretStr:
+    text = value.get_secret_value()
+    if not text:
+        raise ValueError("is empty; give it a value or remove the key")
+    if text == HIDDEN:
+        raise ValueError(f"{HIDDEN} only stands for a secret that was hidden; write the secret")
+    return value
+
+
+Secret = Annotated[SecretStr, AfterValidator(_secret)]
+"""Text that is never printed, and never empty."""
+
+
+def _namespace_name(value: str) -> str:
+    if re.fullmatch(_NAMESPACE, value) is None:
+        raise ValueError(
+            f"{value!r} is no name for a namespace; "
+            "use two or more of the characters a-z A-Z 0-9 - _"
+        )
+    return value
+
+
+def _check_name(value: str) -> str:
+    if re.fullmatch(_CHECK, value) is None:
+        raise ValueError(
+            f"{value!r} is no name for a check; begin with a letter or digit and go on with "
+            "letters, digits, spaces and - _ . up to 128 characters"
+        )
+    return value
+
+
+NamespaceName = Annotated[
+    str,
+    AfterValidator(_namespace_name),
+    WithJsonSchema({"type": "string", "pattern": _NAMESPACE}),
+]
+"""The part of a channel name before the colon."""
+
+CheckName = Annotated[
+    str,
+    AfterValidator(_check_name),
+    WithJsonSchema({"type": "string", "pattern": _CHECK}),
+]
+"""The name of a health check."""
+
+Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
+"""A TCP port; 0 lets the system pick one."""
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+"""How many of something; at least one."""
+
+
+def contradiction(message: str, *paths: tuple[str | int, ...]) -> PydanticCustomError:
+    """Return the error for values that are fine alone and do not go together.
+
+    Args:
+        message: What is wrong and what would be right, in one sentence.
+        paths: The values concerned, from the section that raises the error; the problem is
+            reported at the first of them that was given.
+    """
+    return PydanticCustomError("contradiction", "{message}", {"message": message, "paths": paths})
