@@ -86,7 +86,10 @@ class ManualClock:
         return timer
 
     async def sleep(self, delay_s: float) -> None:
-        """Return once ``advance`` has moved the clock ``delay_s`` seconds on."""
+        """Return once ``advance`` has moved the clock ``delay_s`` seconds on; at once for none."""
+        if delay_s <= 0:
+            await asyncio.sleep(0)
+            return
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def wake() -> None:
@@ -135,4 +138,4 @@ class _ManualTimer:
     def run(self) -> None:
         callback, self._callback = self._callback, None
         if callback is not None:
-            callback()
+            contextvars.Context().run(callback)

@@ -6,9 +6,9 @@ when it is found long after parsing, by a schema or by the PromQL planner.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,6 +16,12 @@ from alerts.errors import DocumentError, Problem
 
 ValuePath = tuple[str | int, ...]
 """Where a value stands: keys and list indexes from the top of the document."""
+
+
+_TAG = "tag:yaml.org,2002:"
+_MERGE_TAG = f"{_TAG}merge"
+_REFUSED_TAGS = frozenset(f"{_TAG}{kind}" for kind in ("binary", "omap", "pairs", "set"))
+_MAX_VALUES = 300_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,77 +84,129 @@ def parse_document(text: str, file: str) -> Document:
     """Parse the first document of a YAML text.
 
     Raises:
-        DocumentError: Not YAML, a key that stands twice, or a value of a custom tag.
+        DocumentError: Not YAML, a key that stands twice, an alias inside its own anchor, or a
+            value of a custom tag.
     """
-    loader = yaml.SafeLoader(text)
     try:
-        node = next(_nodes(loader), None)
-        keys: dict[ValuePath, Position] = {}
-        values: dict[ValuePath, Position] = {}
-        texts: dict[ValuePath, str] = {}
-        problems: list[Problem] = []
-        data: object = None
-        if node is not None:
-            _Locator(file, keys, values, texts, problems).locate(node, ())
-            data = None if problems else loader.construct_document(node)
+        return _parse(text, file)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         message = ", ".join(part for part in (error.context, error.problem) if part)
         raise DocumentError([Problem(file, line, column, f"not valid YAML: {message}")]) from error
-    except yaml.YAMLError as error:
-        raise DocumentError([Problem(file, 0, 0, f"not valid YAML: {error}")]) from error
-    except ValueError as error:  # SafeLoader's own constructors, such as a date 2026-13-01
-        raise DocumentError([Problem(file, 0, 0, f"not valid YAML: {error}")]) from error
+    except yaml.reader.ReaderError as error:
+        before = text[: error.position]
+        line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+        message = f"not valid YAML: the character U+{error.character:04X} is not allowed"
+        raise DocumentError([Problem(file, line, column, message)]) from error
+    except RecursionError as error:
+        raise DocumentError([Problem(file, 0, 0, "values are nested too deeply")]) from error
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, with a place in the errors of its scalar constructors."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        if node.tag in _REFUSED_TAGS:
+            problem = f"the tag {node.tag!r} is not used here"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+        try:
+            return super().construct_object(node, deep=deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            # What SafeConstructor raises for a scalar that its (possibly explicit) tag does not
+            # allow: ValueError for 2026-13-01, KeyError for !!bool x, AttributeError for
+            # !!timestamp x, IndexError for an empty !!int.
+            kind = node.tag.rsplit(":", 1)[-1]
+            problem = f"this is no valid {kind}; put it in quotes if it is text"
+            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
+
+
+def _parse(text: str, file: str) -> Document:
+    loader = _Loader(text)
+    try:
+        node = loader.get_node() if loader.check_node() else None
+        keys: dict[ValuePath, Position] = {}
+        values: dict[ValuePath, Position] = {}
+        texts: dict[ValuePath, str] = {}
+        problems: list[Problem] = []
+        if node is None:
+            return Document(file, None, keys, values, texts)
+        _Locator(file, keys, values, texts, problems).locate(node, ())
+        if problems:
+            raise DocumentError(problems)
+        return Document(file, loader.construct_document(node), keys, values, texts)
     finally:
         loader.dispose()
-    if problems:
-        raise DocumentError(problems)
-    return Document(file, data, keys, values, texts)
 
 
-def _nodes(loader: yaml.SafeLoader) -> Iterator[yaml.Node]:
-    while loader.check_node():
-        node = loader.get_node()
-        if node is not None:
-            yield node
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Locator:
-    """Walks the node graph once; what an alias points at is located where it was anchored."""
+    """Walks the node graph; what an alias brings in is located where it was anchored."""
 
     file: str
     keys: dict[ValuePath, Position]
     values: dict[ValuePath, Position]
     texts: dict[ValuePath, str]
     problems: list[Problem]
-    visited: set[int] = field(default_factory=set)
+    around: set[int] = field(default_factory=set)
 
     def locate(self, node: yaml.Node, path: ValuePath) -> None:
+        if id(node) in self.around:
+            self._refuse(node, "the value with this anchor contains an alias of itself")
+            return
+        if len(self.values) > _MAX_VALUES:
+            # Aliases of aliases can make a short file stand for billions of values.
+            raise yaml.MarkedYAMLError(
+                problem=f"more than {_MAX_VALUES} values", problem_mark=node.start_mark
+            )
         self.values[path] = _start(node)
+        self.around.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             self.texts[path] = node.value
-        if id(node) in self.visited:
-            return
-        self.visited.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
+        elif isinstance(node, yaml.SequenceNode):
             for index, item in enumerate(node.value):
                 self.locate(item, (*path, index))
         elif isinstance(node, yaml.MappingNode):
             self._locate_entries(node, path)
+        self.around.discard(id(node))
 
     def _locate_entries(self, node: yaml.MappingNode, path: ValuePath) -> None:
         seen: set[str] = set()
         for key_node, value_node in node.value:
             key = str(key_node.value)
-            place = _start(key_node)
-            if key in seen and key != "<<":
-                message = f"the key {key!r} stands here twice"
-                self.problems.append(Problem(self.file, place.line, place.column, message))
+            if key_node.tag == _MERGE_TAG:
+                continue
+            if key in seen:
+                self._refuse(key_node, f"the key {key!r} stands here twice")
             seen.add(key)
-            self.keys[*path, key] = place
+            self.keys[*path, key] = _start(key_node)
             self.locate(value_node, (*path, key))
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE_TAG:
+                self._locate_merged(value_node, path)
+
+    def _locate_merged(self, node: yaml.Node, path: ValuePath) -> None:
+        """Locate what ``<<`` brings in, except the keys that are already there."""
+        if id(node) in self.around:
+            self._refuse(node, "the value with this anchor contains an alias of itself")
+            return
+        self.around.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                self._locate_merged(item, path)
+        elif isinstance(node, yaml.MappingNode):
+            for key_node, value_node in node.value:
+                key = str(key_node.value)
+                if key_node.tag == _MERGE_TAG:
+                    self._locate_merged(value_node, path)
+                elif (*path, key) not in self.keys:
+                    self.keys[*path, key] = _start(key_node)
+                    self.locate(value_node, (*path, key))
+        self.around.discard(id(node))
+
+    def _refuse(self, node: yaml.Node, message: str) -> None:
+        place = _start(node)
+        self.problems.append(Problem(self.file, place.line, place.column, message))
 
 
 def _start(node: yaml.Node) -> Position:

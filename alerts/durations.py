@@ -20,16 +20,18 @@ _UNIT_SECONDS = {
     "ms": 0.001,
 }
 _PATTERN = re.compile(
-    "".join(rf"(?:(?P<{unit}>[0-9]+){unit})?" for unit in _UNIT_SECONDS),
+    "".join(rf"(?:(?P<{unit}>[0-9]{{1,19}}){unit})?" for unit in _UNIT_SECONDS),
     re.ASCII,
 )
+_MAX_MS = (2**63 - 1) // 1_000_000
+"""What Prometheus can hold: 64-bit nanoseconds, about 292 years."""
 
 
 def parse_duration(text: str) -> float:
     """Return the seconds a Prometheus duration stands for.
 
     Raises:
-        DurationError: The text is no duration.
+        DurationError: The text is no duration, or one of more than 292 years.
     """
     if text == "0":
         return 0.0
@@ -44,6 +46,8 @@ def parse_duration(text: str) -> float:
         for unit, count in match.groupdict().items()
         if count is not None
     )
+    if milliseconds > _MAX_MS:
+        raise DurationError(f"{text!r} is too long; the longest duration is 292y")
     return milliseconds / 1000
 
 

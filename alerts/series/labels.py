@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, final
 
@@ -10,6 +11,8 @@ METRIC_NAME: Final = "__name__"
 _FNV_OFFSET: Final = 0xCBF29CE484222325
 _FNV_PRIME: Final = 0x100000001B3
 _MASK_64: Final = 0xFFFFFFFFFFFFFFFF
+_PLAIN_METRIC: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+_PLAIN_LABEL: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @final
@@ -51,12 +54,19 @@ class Labels(Mapping[str, str]):
         return self.pairs < other.pairs
 
     def __repr__(self) -> str:
-        """Show the set as PromQL writes a selector."""
-        inside = ", ".join(
-            f"{name}={quote(value)}" for name, value in self.pairs if name != METRIC_NAME
-        )
-        name = self.metric_name
-        return f"{name}{{{inside}}}" if inside or not name else name
+        """Show the set as PromQL writes a selector.
+
+        Names with other than the classic letters stand in quotes, a metric's inside the braces.
+        """
+        metric = self.metric_name
+        is_plain = not metric or _PLAIN_METRIC.fullmatch(metric) is not None
+        parts = [] if is_plain else [quote(metric)]
+        for name, value in self.pairs:
+            if name != METRIC_NAME:
+                shown = name if _PLAIN_LABEL.fullmatch(name) else quote(name)
+                parts.append(f"{shown}={quote(value)}")
+        before = metric if is_plain else ""
+        return f"{before}{{{', '.join(parts)}}}" if parts or not before else before
 
     @property
     def metric_name(self) -> str:
