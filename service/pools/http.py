@@ -1,0 +1,329 @@
+"""Outgoing HTTP: one pool of connections for everything the process requests.
+
+Owns aiohttp's session and connector, translates their errors, counts and traces requests. It
+does not retry and does not judge statuses: that is for the callers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from opentelemetry.trace import TracerProvider
+from yarl import URL
+
+from alerts.clock import Clock
+from service.config.settings import HTTPPoolSettings
+from service.pools.errors import HTTPFailure, HTTPRequestError
+from service.pools.http_counts import CountingConnector, EndpointStats, HTTPPoolStats, PoolCounts
+from service.pools.http_tracing import (
+    Exchange,
+    PoolSignals,
+    request_spans,
+    secret_paths,
+    shown_url,
+)
+from service.telemetry.instruments import Instruments
+
+MAX_REDIRECTS = 10
+"""Redirects that are followed; the next one is an error."""
+
+MAX_BODY_BYTES = 1024 * 1024
+"""Body a caller is given unless it asks for more or less."""
+
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY"))
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPAnswer:
+    """A whole response.
+
+    Attributes:
+        status: HTTP status code.
+        headers: Response headers; names are matched in any case.
+        body: The body, decompressed.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HTTPResponse:
+    """A response whose body has not been read yet; valid inside its ``async with``.
+
+    Attributes:
+        status: HTTP status code.
+        headers: Response headers; names are matched in any case.
+        url: Where the answer came from, after redirects, without secrets.
+    """
+
+    __slots__ = ("_exchange", "_response", "headers", "status", "url")
+
+    def __init__(self, response: aiohttp.ClientResponse, exchange: Exchange) -> None:
+        self._response = response
+        self._exchange = exchange
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.url = shown_url(response.url, secret_path=exchange.secret_path)
+
+    async def read(self, *, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+        """Return the body, decompressed.
+
+        Raises:
+            HTTPRequestError: The body is larger than ``max_bytes``, the connection broke, or the
+                request's time was over.
+        """
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in self._response.content.iter_any():
+                size += len(chunk)
+                if size > max_bytes:
+                    raise self._exchange.fail(
+                        HTTPFailure.BODY_SIZE, f"the body is larger than {max_bytes} bytes"
+                    )
+                chunks.append(chunk)
+        except (aiohttp.ClientError, OSError) as error:
+            raise self._exchange.translate(error) from error
+        return b"".join(chunks)
+
+
+class HTTPConnectionPool:
+    """Keep-alive connections to any number of hosts, bounded in total and per host.
+
+    Opens on the first request, closes once; an async context manager. A request past a limit
+    waits for a connection within its own timeout.
+    """
+
+    def __init__(
+        self,
+        settings: HTTPPoolSettings,
+        *,
+        instruments: Instruments,
+        tracer_provider: TracerProvider,
+        clock: Clock,
+        name: str = "http",
+    ) -> None:
+        self.name = name
+        self.stats = HTTPPoolStats()
+        self._settings = settings
+        self._instruments = instruments
+        self._tracer_provider = tracer_provider
+        self._clock = clock
+        self._session: aiohttp.ClientSession | None = None
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._session else "not opened yet"
+        counts = self.counts()
+        return (
+            f"<HTTPConnectionPool {self.name} {state}: {counts.in_use} in use, "
+            f"{counts.idle} idle, {counts.waiting} waiting, limit {counts.limit}>"
+        )
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool was closed; it does not open again."""
+        return self._closed
+
+    def counts(self) -> PoolCounts:
+        """Return a snapshot of connections and requests, in total and per host."""
+        return self.stats.snapshot(
+            self._settings.max_connections,
+            self._settings.max_connections_per_host,
+            self._clock.monotonic(),
+        )
+
+    async def aclose(self) -> None:
+        """Close every connection; requests in progress fail. Closing again does nothing."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | str | None = None,
+        timeout_s: float | None = None,
+        allow_redirects: bool = True,
+        secret_path: bool = False,
+    ) -> AsyncIterator[HTTPResponse]:
+        """Send a request and hold its connection while the caller looks at the response.
+
+        Args:
+            method: Request method.
+            url: Absolute http or https URL.
+            headers: Request headers.
+            data: Request body.
+            timeout_s: Seconds for everything, from asking for a connection to the last byte of
+                the body; unset: the pool's timeout. aiohttp rounds more than 5 s up to the next
+                whole second of its clock.
+            allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
+            secret_path: The path of the URL is a secret, as with most webhooks: it appears
+                neither in spans nor in errors.
+
+        Raises:
+            HTTPRequestError: No answer, or the pool is closed.
+        """
+        exchange = self._exchange(method, url, secret_path=secret_path)
+        session = self._opened(exchange)
+        endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
+        self.stats.requests += 1
+        endpoint.active += 1
+        try:
+            response = await self._send(
+                session, exchange, headers, data, timeout_s, allow_redirects=allow_redirects
+            )
+            async with response:
+                yield HTTPResponse(response, exchange)
+        except BaseException as error:
+            exchange.interrupted(error)
+            raise
+        finally:
+            endpoint.active -= 1
+            self._finish(exchange, endpoint)
+
+    async def fetch(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        headers: Mapping[str, str] | None = None,
+        data: bytes | str | None = None,
+        timeout_s: float | None = None,
+        allow_redirects: bool = True,
+        secret_path: bool = False,
+        max_bytes: int = MAX_BODY_BYTES,
+    ) -> HTTPAnswer:
+        """Send a request and return its whole answer; arguments as for ``request``.
+
+        Raises:
+            HTTPRequestError: No answer, a body larger than ``max_bytes``, or the pool is closed.
+        """
+        async with self.request(
+            method,
+            url,
+            headers=headers,
+            data=data,
+            timeout_s=timeout_s,
+            allow_redirects=allow_redirects,
+            secret_path=secret_path,
+        ) as response:
+            body = await response.read(max_bytes=max_bytes)
+            return HTTPAnswer(response.status, response.headers, body)
+
+    def _exchange(self, method: str, url: str | URL, *, secret_path: bool) -> Exchange:
+        try:
+            parsed = URL(url)
+        except ValueError as error:
+            raise HTTPRequestError(
+                HTTPFailure.INVALID_URL, method, "(unreadable)", f"not a URL: {error}"
+            ) from error
+        exchange = Exchange(method, parsed, self._clock.monotonic(), secret_path=secret_path)
+        if parsed.scheme not in ("http", "https") or not parsed.host:
+            raise exchange.fail(
+                HTTPFailure.INVALID_URL, "not an absolute URL that starts with http:// or https://"
+            )
+        return exchange
+
+    def _opened(self, exchange: Exchange) -> aiohttp.ClientSession:
+        if self._closed:
+            raise exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool is closed")
+        if self._session is None:
+            self._session = self._open()
+        return self._session
+
+    def _open(self) -> aiohttp.ClientSession:
+        settings = self._settings
+        connector = CountingConnector(
+            self.stats,
+            limit=settings.max_connections,
+            limit_per_host=settings.max_connections_per_host,
+            keepalive_timeout=settings.keepalive_timeout,
+            use_dns_cache=settings.dns_cache_ttl > 0,
+            ttl_dns_cache=max(1, round(settings.dns_cache_ttl)),
+        )
+        signals = PoolSignals(self.stats, self._clock, self._instruments.pool_wait, self.name)
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": "gatewatch"},
+            # Order matters: request_spans has a span open from its own start to its own end, so
+            # what adds to the span at the start stands after it, and at the end before it.
+            trace_configs=[
+                signals.trace_config(),
+                request_spans(self._tracer_provider),
+                secret_paths(),
+            ],
+        )
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        exchange: Exchange,
+        headers: Mapping[str, str] | None,
+        data: bytes | str | None,
+        timeout_s: float | None,
+        *,
+        allow_redirects: bool,
+    ) -> aiohttp.ClientResponse:
+        settings = self._settings
+        try:
+            response = await session.request(
+                exchange.method,
+                exchange.url,
+                headers=headers,
+                data=data,
+                timeout=aiohttp.ClientTimeout(
+                    total=settings.timeout if timeout_s is None else timeout_s,
+                    sock_connect=settings.connect_timeout,
+                ),
+                allow_redirects=allow_redirects,
+                # aiohttp counts the redirect it refuses, not the last one it follows
+                max_redirects=MAX_REDIRECTS + 1,
+                trace_request_ctx=exchange,
+            )
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise exchange.translate(error) from error
+        exchange.status = response.status
+        return response
+
+    def _finish(self, exchange: Exchange, endpoint: EndpointStats) -> None:
+        """Count how an exchange ended and record how long it took."""
+        if exchange.failure is not None:
+            endpoint.errors += 1
+            reason = exchange.failure.value
+            self.stats.errors[reason] = self.stats.errors.get(reason, 0) + 1
+        attributes: dict[str, str | int] = {
+            "http.request.method": exchange.method if exchange.method in _METHODS else "_OTHER",
+            "server.address": endpoint.host,
+            "server.port": endpoint.port,
+        }
+        if exchange.status is not None:
+            attributes["http.response.status_code"] = exchange.status
+        if exchange.error_type:
+            attributes["error.type"] = exchange.error_type
+        self._instruments.http_client_duration.record(
+            self._clock.monotonic() - exchange.started, attributes
+        )
