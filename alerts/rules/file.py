@@ -1,0 +1,231 @@
+"""Rule files in Prometheus's format: reading, checking and preparing them.
+
+Every problem of every file is found in one go and carries file, line and column. What Prometheus
+accepts and is not covered yet is refused here, by name, so that nothing is evaluated wrongly later.
+
+Source: Prometheus documentation, "Recording rules" and "Alerting rules".
+"""
+
+from __future__ import annotations
+
+import glob
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from alerts.documents import Document, read_document
+from alerts.errors import AlertsError, DocumentError, Problem
+from alerts.rules.model import (
+    AlertingDefinition,
+    GroupDefinition,
+    RecordingDefinition,
+    RuleEngine,
+)
+from alerts.rules.templates import Template, TemplateError
+from alerts.sections import Keys, Section, open_section
+from alerts.series.labels import METRIC_NAME
+
+_log = logging.getLogger(__name__)
+
+DEFAULT_RULES: Final = Path(__file__).parent / "packs" / "gatewatch.yaml"
+"""The rules shipped over gatewatch's own metrics."""
+
+_FILE_KEYS: Final = Keys(("groups",))
+_GROUP_KEYS: Final = Keys(("name", "interval", "query_offset", "limit", "labels", "rules"))
+_RULE_KEYS: Final = Keys(
+    ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
+)
+_ALERT_ONLY: Final = ("for", "keep_firing_for", "annotations")
+_METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
+_LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+
+def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> tuple[Path, ...]:
+    """Return the files that paths and globs name, each once, in order.
+
+    A glob that matches nothing is only logged: a directory of rules may be empty for a while.
+
+    Raises:
+        DocumentError: A path without wildcards names no file.
+    """
+    found: dict[Path, None] = {}
+    problems: list[Problem] = []
+    for pattern in patterns:
+        # Path.glob refuses absolute patterns, which is what settings are resolved to.
+        names = glob.glob(str(base_dir / pattern), recursive=True)  # noqa: PTH207 - see above
+        files = [path for path in map(Path, sorted(names)) if path.is_file()]
+        if not files and glob.has_magic(pattern):
+            _log.warning("no rule file matches %s in %s", pattern, base_dir)
+        elif not files:
+            message = "there is no such rule file"
+            problems.append(Problem(str(base_dir / pattern), 0, 0, message))
+        found.update(dict.fromkeys(files))
+    if problems:
+        raise DocumentError(problems)
+    return tuple(found)
+
+
+def load_rules(
+    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+) -> tuple[GroupDefinition, ...]:
+    """Read rule files.
+
+    Args:
+        files: The files, as ``find_rule_files`` returns them.
+        engine: Prepares the expressions.
+        default_interval_s: Seconds between evaluations of groups that do not say.
+
+    Raises:
+        DocumentError: Something is wrong; lists the problems of all files.
+    """
+    groups: list[GroupDefinition] = []
+    problems: list[Problem] = []
+    for file in files:
+        try:
+            document = read_document(file)
+            groups += read_groups(document, engine=engine, default_interval_s=default_interval_s)
+        except DocumentError as error:
+            problems += error.problems
+    if problems:
+        raise DocumentError(problems)
+    return tuple(groups)
+
+
+def read_groups(
+    document: Document, *, engine: RuleEngine, default_interval_s: float
+) -> tuple[GroupDefinition, ...]:
+    """Read one parsed rule file; arguments and errors as ``load_rules``."""
+    if document.data is None:
+        return ()
+    reader = _Reader(document, engine, default_interval_s)
+    groups = reader.groups()
+    if reader.problems:
+        raise DocumentError(reader.problems)
+    return groups
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    document: Document
+    engine: RuleEngine
+    default_interval_s: float
+    problems: list[Problem] = field(default_factory=list)
+
+    def groups(self) -> tuple[GroupDefinition, ...]:
+        top = open_section(self.document, (), self.document.data, self.problems, "a rule file")
+        if top is None:
+            return ()
+        top.check_keys(_FILE_KEYS, "a rule file")
+        groups: list[GroupDefinition] = []
+        seen: set[str] = set()
+        for section in top.sections("groups", _GROUP_KEYS, "a group"):
+            group = self.group(section)
+            if group.name in seen:
+                section.report("name", f"a group named {group.name!r} is in this file already")
+            seen.add(group.name)
+            groups.append(group)
+        return tuple(groups)
+
+    def group(self, section: Section) -> GroupDefinition:
+        labels = self.labels(section)
+        templates = self.templates(section, "labels", labels)
+        rules = [
+            self.recording(rule, labels) if rule.has("record") else self.alerting(rule, templates)
+            for rule in section.sections("rules", _RULE_KEYS, "a rule")
+            if self.is_rule(rule)
+        ]
+        return GroupDefinition(
+            file=self.document.file,
+            name=section.required_text("name"),
+            interval_s=section.positive_duration("interval", self.default_interval_s),
+            rules=tuple(rules),
+            limit=section.count("limit"),
+            query_offset_s=section.duration("query_offset", 0.0),
+        )
+
+    def is_rule(self, section: Section) -> bool:
+        has_record, has_alert = section.has("record"), section.has("alert")
+        if has_record == has_alert:
+            given = "both" if has_record else "neither"
+            section.report(None, f"a rule has either record or alert; this one has {given}")
+        return has_record != has_alert
+
+    def recording(self, section: Section, group_labels: dict[str, str]) -> RecordingDefinition:
+        record = section.required_text("record")
+        if record and _METRIC_NAME.fullmatch(record) is None:
+            section.report(
+                "record",
+                f"{record!r} is no metric name; use letters, digits, _ and :, "
+                "not beginning with a digit (other UTF-8 names are not supported yet)",
+            )
+        for key in _ALERT_ONLY:
+            if section.has(key):
+                message = f"{key} belongs to alerting rules; {record!r} is a recording rule"
+                section.report(key, message, of_key=True)
+        return RecordingDefinition(
+            record=record,
+            expression=section.text("expr"),
+            query=self.query(section),
+            labels=tuple({**group_labels, **self.labels(section)}.items()),
+        )
+
+    def alerting(self, section: Section, group_labels: dict[str, Template]) -> AlertingDefinition:
+        labels = self.templates(section, "labels", self.labels(section))
+        annotations = section.text_map("annotations")
+        self.check_names(section, "annotations", annotations)
+        return AlertingDefinition(
+            alert=section.required_text("alert"),
+            expression=section.text("expr"),
+            query=self.query(section),
+            for_s=section.duration("for", 0.0),
+            keep_firing_for_s=section.duration("keep_firing_for", 0.0),
+            labels=tuple({**group_labels, **labels}.items()),
+            annotations=tuple(self.templates(section, "annotations", annotations).items()),
+        )
+
+    def query(self, section: Section) -> Any:
+        expression = section.required_text("expr")
+        if not expression:
+            return None
+        try:
+            return self.engine.prepare(expression)
+        except AlertsError as error:
+            section.report("expr", f"expr: {error}")
+            return None
+
+    def labels(self, section: Section) -> dict[str, str]:
+        labels = section.text_map("labels")
+        self.check_names(section, "labels", labels)
+        if METRIC_NAME in labels:
+            message = f"the label {METRIC_NAME} is the name of the metric and cannot be set"
+            self.report_entry(section, "labels", METRIC_NAME, message)
+        return labels
+
+    def check_names(self, section: Section, key: str, entries: dict[str, str]) -> None:
+        for name in entries:
+            if _LABEL_NAME.fullmatch(name) is None:
+                self.report_entry(
+                    section,
+                    key,
+                    name,
+                    f"{name!r} is no name for one of the {key}; use letters, digits and _, not "
+                    "beginning with a digit (other UTF-8 names are not supported yet)",
+                )
+
+    def templates(self, section: Section, key: str, entries: dict[str, str]) -> dict[str, Template]:
+        templates: dict[str, Template] = {}
+        for name, text in entries.items():
+            try:
+                templates[name] = Template.parse(text)
+            except TemplateError as error:
+                path = (*section.path, key, name)
+                message = f"{name}: {error} (character {error.offset + 1} of the text)"
+                self.problems.append(self.document.problem(path, message))
+        return templates
+
+    def report_entry(self, section: Section, key: str, name: str, message: str) -> None:
+        path = (*section.path, key, name)
+        self.problems.append(self.document.problem(path, message, of_key=True))
