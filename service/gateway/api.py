@@ -1,0 +1,211 @@
+"""The server API that back ends call: ``POST /api/{method}``, JSON in and out.
+
+Source: Centrifugo documentation, "Server API". Answers are 200 with ``result`` or ``error``,
+unless the caller asks for the error mode ``transport``.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import resource
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from aiohttp import web
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from alerts.clock import Clock
+from service import __version__
+from service.codec import JSONError, decode, encode
+from service.config.settings import GatewaySettings
+from service.gateway.channels import ChannelRules
+from service.gateway.client import Client
+from service.gateway.codes import ProtocolError, bad_request, not_available
+from service.gateway.hub import Hub
+from service.gateway.stats import GatewayStats
+from service.pools.websocket import WebSocketConnectionManager
+
+_MAX_CHANNELS: Final = 1024
+_NOT_AVAILABLE: Final = frozenset(
+    {
+        "subscribe", "unsubscribe", "disconnect", "refresh", "presence", "presence_stats",
+        "history", "history_remove", "rpc", "batch",
+    }
+)  # fmt: skip
+_ERROR_MODE_HEADER: Final = "X-Centrifugo-Error-Mode"
+_ERROR_STATUSES: Final = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
+
+
+class ServerAPI:
+    """Answers the requests of back ends."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        hub: Hub,
+        connections: WebSocketConnectionManager[Client],
+        rules: ChannelRules,
+        clock: Clock,
+        stats: GatewayStats,
+        node: str,
+    ) -> None:
+        """Use the parts that requests act on; ``node`` is this process's name in ``info``."""
+        key = settings.api_key
+        self._key = key.get_secret_value().encode() if key is not None else b""
+        self._hub = hub
+        self._connections = connections
+        self._rules = rules
+        self._clock = clock
+        self._stats = stats
+        self._node = node
+        self._started = clock.monotonic()
+        self._methods: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+            "publish": self._publish,
+            "broadcast": self._broadcast,
+            "channels": self._channels,
+            "info": self._info,
+        }
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request."""
+        if not self._authorized(request):
+            self._stats.bad_keys += 1
+            return web.Response(status=401)
+        name = request.match_info["method"]
+        if name not in self._methods and name not in _NOT_AVAILABLE:
+            return web.Response(status=404)
+        body = await _object(request)
+        if self._connections.draining:
+            # What is accepted now might find its subscribers gone already.
+            return web.Response(status=503, text="shutting down\n", headers={"Retry-After": "1"})
+        try:
+            return _json({"result": self._call(name, body)})
+        except ProtocolError as error:
+            return _error(error, request.headers.get(_ERROR_MODE_HEADER, ""))
+
+    def _call(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        method = self._methods.get(name)
+        if method is None:
+            raise not_available()
+        return method(body)
+
+    def _authorized(self, request: web.Request) -> bool:
+        given = request.headers.get("X-API-Key", "")
+        if not given:
+            scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+            given = value.strip() if scheme.lower() == "apikey" else ""
+        given = given or request.query.get("api_key", "")
+        return bool(self._key) and hmac.compare_digest(given.encode(), self._key)
+
+    def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        channel = request.get("channel", "")
+        if not isinstance(channel, str):
+            raise bad_request("channel is not a string")
+        data, tags = _payload(request)
+        self._publish_to(channel, data, tags, _current_trace())
+        return {}
+
+    def _broadcast(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        channels = request.get("channels")
+        if not isinstance(channels, list) or not channels:
+            raise bad_request("channels is a list of at least one channel")
+        if len(channels) > _MAX_CHANNELS:
+            raise bad_request(f"channels has more than {_MAX_CHANNELS} entries")
+        if not all(isinstance(channel, str) for channel in channels):
+            raise bad_request("channels has an entry that is not a string")
+        data, tags = _payload(request)
+        parent = _current_trace()
+        responses: list[dict[str, Any]] = []
+        for channel in channels:
+            try:
+                self._publish_to(channel, data, tags, parent)
+            except ProtocolError as error:
+                responses.append({"error": _error_fields(error)})
+            else:
+                responses.append({"result": {}})
+        return {"responses": responses}
+
+    def _publish_to(
+        self, channel: str, data: bytes, tags: dict[str, str] | None, parent: Context | None
+    ) -> None:
+        rule = self._rules.rule(channel)
+        self._hub.publish(channel, data, rule=rule, source="api", tags=tags, parent=parent)
+
+    def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        pattern = request.get("pattern", "")
+        if not isinstance(pattern, str):
+            raise bad_request("pattern is not a string")
+        return {
+            "channels": {
+                channel.name: {"num_clients": len(channel)}
+                for channel in self._hub
+                if not pattern or fnmatchcase(channel.name, pattern)
+            }
+        }
+
+    def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        node = {
+            "uid": self._node,
+            "name": self._node,
+            "version": f"gatewatch {__version__}",
+            "num_clients": len(self._connections),
+            "num_users": len({client.user for client in self._connections}),
+            "num_channels": len(self._hub),
+            "num_subs": self._stats.subscriptions,
+            "uptime": int(self._clock.monotonic() - self._started),
+            "process": {
+                "cpu": round(sum(os.times()[:2]), 3),
+                "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            },
+        }
+        return {"nodes": [node]}
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    try:
+        body = decode(await request.read())
+    except JSONError as error:
+        raise web.HTTPBadRequest(text=f"the body is not JSON: {error}\n") from error
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="the body is not a JSON object\n")
+    return body
+
+
+def _payload(request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
+    """Return the data of a publication as JSON, and its tags."""
+    if "b64data" in request:
+        raise bad_request("b64data is for binary protocols; send data")
+    if "data" not in request:
+        raise bad_request("data is required")
+    tags = request.get("tags")
+    if tags is not None and not (
+        isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
+    ):
+        raise bad_request("tags is an object of strings")
+    return encode(request["data"]), tags
+
+
+def _current_trace() -> Context | None:
+    """Return where publications of this request belong, if the request is being traced."""
+    if trace.get_current_span().is_recording():
+        return otel_context.get_current()
+    return None
+
+
+def _error_fields(error: ProtocolError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message}
+
+
+def _error(error: ProtocolError, mode: str) -> web.Response:
+    if mode == "transport":
+        return _json(_error_fields(error), _ERROR_STATUSES.get(error.code, 500))
+    return _json({"error": _error_fields(error)})
+
+
+def _json(value: object, status: int = 200) -> web.Response:
+    return web.Response(status=status, body=encode(value), content_type="application/json")

@@ -1,0 +1,257 @@
+"""One client connection: what it may receive, whether it is alive, and how it ends.
+
+Commands are executed in ``service.gateway.commands``; reading the socket is the endpoint's part.
+Writing goes straight to the transport, as whole frames, and never waits: what the peer does not
+read stays in the transport's buffer, and past a bound in bytes the peer is cut off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from random import Random
+from typing import Any, Final
+
+from alerts.clock import Clock, Timer
+from service.config.settings import GatewaySettings
+from service.gateway.codes import (
+    BAD_REQUEST,
+    CONNECTION_EXPIRED,
+    MESSAGE_TOO_BIG,
+    NO_PONG,
+    SLOW,
+    STALE,
+    DisconnectError,
+)
+from service.gateway.frames import close_frame, text_frame
+from service.gateway.protocol import PING
+from service.gateway.tokens import Identity
+from service.pools.websocket import CloseReason
+
+_PING_FRAME: Final = text_frame(PING)
+_CLOSE_TIMEOUT_S: Final = 5.0
+"""How long a peer may take to answer a close frame."""
+_SLOW_CLOSE_TIMEOUT_S: Final = 1.0
+"""The same for a peer that already has let its buffer fill up."""
+EXPIRY_GRACE_S: Final = 25.0
+"""How long after its token expired a connection may still be refreshed."""
+
+
+class State(Enum):
+    """Where a connection is in its life."""
+
+    OPEN = auto()
+    CONNECTED = auto()
+    CLOSING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class ClientLimits:
+    """Bounds of one connection, in seconds and bytes."""
+
+    ping_interval_s: float
+    pong_timeout_s: float
+    stale_timeout_s: float
+    max_queue_bytes: int
+
+    @classmethod
+    def of(cls, settings: GatewaySettings) -> ClientLimits:
+        """Take the bounds from the settings."""
+        return cls(
+            ping_interval_s=settings.ping_interval,
+            pong_timeout_s=settings.pong_timeout,
+            stale_timeout_s=settings.stale_timeout,
+            max_queue_bytes=settings.max_queue_size,
+        )
+
+
+class Client:
+    """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber."""
+
+    __slots__ = (
+        "_clock",
+        "_close_timer",
+        "_expiry_timer",
+        "_limits",
+        "_on_close",
+        "_ping_timer",
+        "_pong_timer",
+        "_stale_timer",
+        "_transport",
+        "awaiting_pong_since",
+        "bytes_in",
+        "bytes_out",
+        "channels",
+        "close_reason",
+        "id",
+        "identity",
+        "last_activity",
+        "messages_in",
+        "messages_out",
+        "opened_at",
+        "state",
+    )
+
+    def __init__(
+        self,
+        transport: asyncio.WriteTransport,
+        *,
+        limits: ClientLimits,
+        clock: Clock,
+        on_close: Callable[[Client, CloseReason], None],
+    ) -> None:
+        """Take over the writing side of an open WebSocket.
+
+        Args:
+            transport: Where frames go.
+            limits: Bounds of the connection.
+            clock: Time and timers.
+            on_close: Told once, when this side starts to close.
+        """
+        self._transport = transport
+        self._limits = limits
+        self._clock = clock
+        self._on_close = on_close
+        self.id = str(uuid.uuid4())
+        self.state = State.OPEN
+        self.identity: Identity | None = None
+        self.channels: set[str] = set()
+        self.close_reason: CloseReason | None = None
+        self.opened_at = self.last_activity = clock.monotonic()
+        self.awaiting_pong_since: float | None = None
+        self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
+        self._ping_timer: Timer | None = None
+        self._pong_timer: Timer | None = None
+        self._expiry_timer: Timer | None = None
+        self._close_timer: Timer | None = None
+        self._stale_timer: Timer | None = clock.call_later(
+            limits.stale_timeout_s, lambda: self.close(STALE)
+        )
+
+    @property
+    def user(self) -> str:
+        """The user's id; empty for an anonymous client."""
+        return self.identity.user if self.identity is not None else ""
+
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes the peer has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def info(self) -> dict[str, Any]:
+        """Return the ClientInfo that subscribers see beside this client's publications."""
+        info: dict[str, Any] = {"user": self.user, "client": self.id}
+        if self.identity is not None and self.identity.info is not None:
+            info["conn_info"] = self.identity.info
+        return info
+
+    def received(self, size: int) -> None:
+        """Count a frame from the peer; any traffic shows that it is there."""
+        self.bytes_in += size
+        self.messages_in += 1
+        self.last_activity = self._clock.monotonic()
+
+    def write(self, frame: bytes, messages: int) -> bool:
+        """Hand a frame to the transport; False when the peer is too slow and was cut off."""
+        if self.state is State.CLOSING:
+            return False
+        if self._transport.get_write_buffer_size() + len(frame) > self._limits.max_queue_bytes:
+            self.close(SLOW)
+            return False
+        self._transport.write(frame)
+        self.bytes_out += len(frame)
+        self.messages_out += messages
+        self.last_activity = self._clock.monotonic()
+        return True
+
+    def connected(self, identity: Identity, random: Random) -> None:
+        """Start the connected part of the life: pings, and the expiry of the token.
+
+        The first ping comes at a random point of the interval's second half, so that clients
+        which came back together are not pinged together for ever.
+        """
+        self.state = State.CONNECTED
+        _cancel(self._stale_timer)
+        self.renew(identity)
+        interval = self._limits.ping_interval_s
+        self._ping_timer = self._clock.call_later(
+            random.uniform(interval / 2, interval), self._ping_periodically
+        )
+
+    def renew(self, identity: Identity) -> None:
+        """Take a token's identity and the time it lasts."""
+        self.identity = identity
+        _cancel(self._expiry_timer)
+        self._expiry_timer = None
+        if identity.expires_at is not None:
+            left_s = identity.expires_at - self._clock.time() + EXPIRY_GRACE_S
+            self._expiry_timer = self._clock.call_later(
+                left_s, lambda: self.close(CONNECTION_EXPIRED)
+            )
+
+    def ping(self) -> None:
+        """Ask for a sign of life, unless one is awaited already."""
+        if self.state is not State.CONNECTED or self.awaiting_pong_since is not None:
+            return
+        if self.write(_PING_FRAME, 0):
+            self.awaiting_pong_since = self._clock.monotonic()
+            self._pong_timer = self._clock.call_later(
+                self._limits.pong_timeout_s, lambda: self.close(NO_PONG)
+            )
+
+    def pong(self) -> None:
+        """Take the answer to a ping.
+
+        Raises:
+            DisconnectError: There was no ping to answer (3501).
+        """
+        if self.awaiting_pong_since is None:
+            raise DisconnectError(BAD_REQUEST, "a pong without a ping")
+        self.awaiting_pong_since = None
+        _cancel(self._pong_timer)
+
+    def close(self, reason: CloseReason) -> None:
+        """Say goodbye and cut the connection if the peer does not answer; harmless when repeated.
+
+        The close frame queues behind what was written before. A slow peer gets a short time to
+        take it, because what it has not read by then it would rather recover than wait for.
+        """
+        if self.state is State.CLOSING:
+            return
+        self.ended(reason)
+        if reason.code != MESSAGE_TOO_BIG.code:  # that one the WebSocket library has written
+            self._transport.write(close_frame(reason))
+        timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
+        self._close_timer = self._clock.call_later(timeout_s, self.abort)
+
+    def ended(self, reason: CloseReason) -> None:
+        """Leave the connected life for good: nothing is written any more, timers stop."""
+        if self.state is State.CLOSING:
+            return
+        self.state = State.CLOSING
+        self.close_reason = reason
+        for timer in (self._stale_timer, self._ping_timer, self._pong_timer, self._expiry_timer):
+            _cancel(timer)
+        self._on_close(self, reason)
+
+    def released(self) -> None:
+        """Forget the connection: its transport is gone."""
+        _cancel(self._close_timer)
+
+    def abort(self) -> None:
+        """Drop the connection without a word."""
+        self._transport.abort()
+
+    def _ping_periodically(self) -> None:
+        self._ping_timer = self._clock.call_later(
+            self._limits.ping_interval_s, self._ping_periodically
+        )
+        self.ping()
+
+
+def _cancel(timer: Timer | None) -> None:
+    if timer is not None:
+        timer.cancel()

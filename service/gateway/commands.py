@@ -1,0 +1,192 @@
+"""What each command of a client does and is answered with.
+
+Commands of one connection are executed one after the other in the order they came, also while
+``connect`` waits for something, because clients send ``subscribe`` behind it without waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+from typing import Any, Final
+
+from service import __version__
+from service.codec import encode
+from service.config.settings import GatewaySettings
+from service.gateway.channels import ChannelRules
+from service.gateway.client import Client, State
+from service.gateway.codes import (
+    BAD_REQUEST,
+    INVALID_TOKEN,
+    NOT_AVAILABLE,
+    PERMISSION_DENIED,
+    DisconnectError,
+    ProtocolError,
+    already_subscribed,
+    bad_request,
+    internal_error,
+    limit_exceeded,
+    not_available,
+)
+from service.gateway.hub import Hub
+from service.gateway.protocol import Command, Method, encode_error, encode_result, text_field
+from service.gateway.stats import GatewayStats
+from service.gateway.tokens import ConnectionTokens, Identity
+from service.telemetry.sampling import MessageSampling
+
+_LOG: Final = logging.getLogger(__name__)
+
+_MAX_NAME: Final = 16
+_MAX_VERSION: Final = 64
+
+Result = Mapping[str, Any]
+
+
+class Commands:
+    """Executes commands for all connections of the process."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        hub: Hub,
+        rules: ChannelRules,
+        tokens: ConnectionTokens,
+        sampling: MessageSampling,
+        stats: GatewayStats,
+        random: Random,
+    ) -> None:
+        """Use the parts that commands act on."""
+        self._settings = settings
+        self._hub = hub
+        self._rules = rules
+        self._tokens = tokens
+        self._sampling = sampling
+        self._stats = stats
+        self._random = random
+        self._handlers: dict[Method, Callable[[Client, Result], Awaitable[Result]]] = {
+            Method.CONNECT: self._connect,
+            Method.SUBSCRIBE: self._subscribe,
+            Method.UNSUBSCRIBE: self._unsubscribe,
+            Method.PUBLISH: self._publish,
+            Method.REFRESH: self._refresh,
+        }
+
+    async def execute(self, client: Client, command: Command) -> bytes | None:
+        """Execute one command and return its reply; None when there is none.
+
+        Raises:
+            DisconnectError: The connection must end.
+        """
+        method = command.method
+        if method is None:
+            client.pong()
+            return None
+        if (client.state is State.CONNECTED) is (method is Method.CONNECT):
+            raise DisconnectError(
+                BAD_REQUEST,
+                "a second connect" if method is Method.CONNECT else f"{method} before connect",
+            )
+        if method is Method.SEND:
+            self._count(method, str(NOT_AVAILABLE.code))
+            raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
+        try:
+            result = await self._run(client, method, command.request)
+        except ProtocolError as error:
+            self._count(method, str(error.code))
+            return encode_error(command.id, error)
+        except DisconnectError as error:
+            self._count(method, str(error.close.code))
+            raise
+        self._count(method, "")
+        return encode_result(command.id, method, result)
+
+    async def _run(self, client: Client, method: Method, request: Result) -> Result:
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise not_available()
+        try:
+            return await handler(client, request)
+        except (ProtocolError, DisconnectError):
+            raise
+        except Exception as error:
+            # A fault of ours costs the client one command, not the connection.
+            _LOG.exception("the command %s failed", method)
+            raise internal_error() from error
+
+    def _count(self, method: Method, error: str) -> None:
+        self._stats.commands[method.value, error] += 1
+
+    async def _connect(self, client: Client, request: Result) -> Result:
+        text_field(request, "name", max_length=_MAX_NAME)
+        text_field(request, "version", max_length=_MAX_VERSION)
+        token = text_field(request, "token")
+        if token:
+            identity = self._tokens.verify(token)
+        elif self._settings.allow_anonymous:
+            identity = Identity("")
+        else:
+            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
+        client.connected(identity, self._random)
+        return {
+            "client": client.id,
+            "version": f"gatewatch {__version__}",
+            "ping": max(1, round(self._settings.ping_interval)),
+            "pong": True,
+            **self._tokens.expiry(identity),
+        }
+
+    async def _subscribe(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        rule = self._rules.check_subscribe(channel, client.user)
+        if request.get("token") or request.get("type"):
+            raise not_available()  # subscription tokens, map and shared-poll subscriptions
+        if request.get("tf"):
+            raise bad_request("tag filters are not available")
+        if channel in client.channels:
+            raise already_subscribed()
+        if len(client.channels) >= self._settings.max_channels_per_connection:
+            raise limit_exceeded()
+        client.channels.add(channel)
+        self._hub.subscribe(channel, rule, client)
+        return {}
+
+    async def _unsubscribe(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        if not channel:
+            raise bad_request("channel is required")
+        if channel in client.channels:
+            client.channels.discard(channel)
+            self._hub.unsubscribe(channel, client)
+        return {}
+
+    async def _publish(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        if "data" not in request:
+            raise bad_request("data is required")
+        subscribed = channel in client.channels
+        rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
+        self._hub.publish(
+            channel,
+            encode(request["data"]),
+            rule=rule,
+            source="client",
+            info=client.info(),
+            parent=self._sampling.decide(),
+        )
+        return {}
+
+    async def _refresh(self, client: Client, request: Result) -> Result:
+        token = text_field(request, "token")
+        if not token:
+            raise bad_request("token is required")
+        identity = self._tokens.verify(token)
+        if identity.user != client.user:
+            raise DisconnectError(INVALID_TOKEN, "a refresh with the token of another user")
+        client.renew(identity)
+        return {
+            "client": client.id,
+            "version": f"gatewatch {__version__}",
+            **self._tokens.expiry(identity),
+        }

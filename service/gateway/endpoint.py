@@ -1,0 +1,161 @@
+"""``/connection/websocket``: from the upgrade to the end of a client connection."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from typing import Final
+from urllib.parse import urlsplit
+
+from aiohttp import WSMsgType, web
+
+from alerts.clock import Clock
+from service.codec import encode
+from service.config.settings import GatewaySettings
+from service.gateway.client import Client, ClientLimits
+from service.gateway.codes import BAD_REQUEST, MESSAGE_TOO_BIG, DisconnectError
+from service.gateway.commands import Commands
+from service.gateway.frames import text_frame
+from service.gateway.hub import Hub
+from service.gateway.protocol import decode_frame
+from service.gateway.stats import GatewayStats
+from service.pools.websocket import (
+    CloseReason,
+    ConnectionRefusedByLimitError,
+    WebSocketConnectionManager,
+)
+from service.telemetry.instruments import Instruments
+
+_LOG: Final = logging.getLogger(__name__)
+
+PATH: Final = "/connection/websocket"
+
+
+class WebSocketEndpoint:
+    """Upgrades requests, reads frames and runs their commands, one connection per call."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        *,
+        connections: WebSocketConnectionManager[Client],
+        commands: Commands,
+        hub: Hub,
+        clock: Clock,
+        stats: GatewayStats,
+        instruments: Instruments,
+    ) -> None:
+        """Use the parts that connections are made of."""
+        self._settings = settings
+        self._limits = ClientLimits.of(settings)
+        self._connections = connections
+        self._commands = commands
+        self._hub = hub
+        self._clock = clock
+        self._stats = stats
+        self._instruments = instruments
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one connection until it ends."""
+        if not self._origin_allowed(request):
+            return _refusal(403, "this origin is not allowed; see gateway.allowed_origins")
+        try:
+            with self._connections.admit() as register:
+                return await self._serve(request, register)
+        except ConnectionRefusedByLimitError as refused:
+            return _refusal(503, str(refused), {"Retry-After": "5"})
+
+    async def _serve(
+        self, request: web.Request, register: Callable[[Client], None]
+    ) -> web.StreamResponse:
+        # Compression is declined: a frame is built once and written to everybody as it is.
+        socket = web.WebSocketResponse(
+            compress=False, max_msg_size=self._settings.max_message_size, decode_text=False
+        )
+        if not socket.can_prepare(request).ok:
+            return _refusal(426, "this address speaks WebSocket", {"Upgrade": "websocket"})
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        client = Client(transport, limits=self._limits, clock=self._clock, on_close=self._on_close)
+        register(client)
+        try:
+            await self._read(socket, client)
+        finally:
+            client.ended(CloseReason(socket.close_code or 1006, "closed by the client"))
+            client.released()
+            self._report_end(client)
+        return socket
+
+    async def _read(self, socket: web.WebSocketResponse[bool], client: Client) -> None:
+        async for message in socket:
+            if message.type is WSMsgType.TEXT:
+                await self._on_frame(client, message.data)
+            elif message.type is WSMsgType.BINARY:
+                client.close(BAD_REQUEST)
+            elif message.type is WSMsgType.ERROR:
+                break
+        if socket.close_code == MESSAGE_TOO_BIG.code:
+            client.close(MESSAGE_TOO_BIG)
+
+    async def _on_frame(self, client: Client, frame: bytes) -> None:
+        client.received(len(frame))
+        self._stats.bytes_in += len(frame)
+        try:
+            for command in decode_frame(frame):
+                if client.close_reason is not None:
+                    return
+                reply = await self._commands.execute(client, command)
+                if reply is not None and client.write(text_frame(reply), 0):
+                    self._stats.bytes_out += len(reply)
+        except DisconnectError as error:
+            _LOG.info("client %s disconnected: %s", client.id, error, extra={"user": client.user})
+            client.close(error.close)
+
+    def _on_close(self, client: Client, reason: CloseReason) -> None:
+        """Take the client out of its channels before anything else learns that it is gone."""
+        for channel in client.channels:
+            self._hub.unsubscribe(channel, client)
+        if reason.code >= 3000 or reason is MESSAGE_TOO_BIG:
+            self._connections.count_close(reason.code)
+
+    def _report_end(self, client: Client) -> None:
+        reason = client.close_reason or CloseReason(1006, "lost")
+        duration = self._clock.monotonic() - client.opened_at
+        close_class = "server" if reason.code >= 3000 else "client"
+        self._instruments.connection_duration.record(duration, {"gateway.close.class": close_class})
+        _LOG.debug(
+            "connection closed",
+            extra={
+                "event.name": "gateway.connection.closed",
+                "gateway.connection.id": client.id,
+                "gateway.close.code": reason.code,
+                "gateway.close.reason": reason.reason,
+                "duration_s": round(duration, 3),
+                "messages_in": client.messages_in,
+                "messages_out": client.messages_out,
+            },
+        )
+
+    def _origin_allowed(self, request: web.Request) -> bool:
+        """Decide on browsers; other clients send no Origin and are judged by their token."""
+        origin = request.headers.get("Origin")
+        if origin is None:
+            return True
+        if urlsplit(origin).netloc.lower() == request.host.lower():
+            return True
+        return any(
+            fnmatchcase(origin.lower(), pattern.lower())
+            for pattern in self._settings.allowed_origins
+        )
+
+
+def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(
+        status=status,
+        body=encode({"error": message}) + b"\n",
+        content_type="application/json",
+        headers=headers,
+    )

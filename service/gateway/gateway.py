@@ -1,0 +1,130 @@
+"""The gateway as one part: built from settings, served on a listener, drained at the end."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from alerts.clock import Clock
+from service.codec import encode
+from service.config.settings import BatchingSettings, GatewaySettings
+from service.gateway.api import ServerAPI
+from service.gateway.batcher import BatchLimits
+from service.gateway.channels import ChannelRules
+from service.gateway.client import Client
+from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
+from service.gateway.commands import Commands
+from service.gateway.endpoint import PATH, WebSocketEndpoint
+from service.gateway.hub import Hub
+from service.gateway.stats import GatewayStats
+from service.gateway.tokens import ConnectionTokens
+from service.gateway.tracing import PublicationTracing
+from service.pools.websocket import (
+    ConnectionPolicy,
+    DrainReport,
+    WebSocketConnectionManager,
+)
+from service.telemetry.instruments import Instruments
+from service.telemetry.sampling import MessageSampling
+
+MISSED_PINGS: Final = 1.5
+"""The sweep pings a connection that was silent for so many ping intervals."""
+
+
+class Gateway:
+    """Hub, connections, protocol and API, wired together."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        batching: BatchingSettings,
+        *,
+        node: str,
+        clock: Clock,
+        random: Random,
+        instruments: Instruments,
+        sampling: MessageSampling,
+    ) -> None:
+        """Build the parts; nothing listens yet."""
+        self._settings = settings
+        self.stats = GatewayStats()
+        self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
+            ConnectionPolicy(
+                max_connections=settings.max_connections,
+                idle_timeout_s=settings.idle_timeout,
+                pong_timeout_s=settings.pong_timeout,
+                ping_after_s=settings.ping_interval * MISSED_PINGS,
+                idle=CONNECTION_IDLE,
+                dead=NO_PONG,
+                shutdown=SHUTDOWN,
+            ),
+            clock=clock,
+        )
+        self.hub = Hub(
+            limits=BatchLimits(
+                max_messages=batching.max_messages,
+                max_bytes=batching.max_bytes,
+                max_delay_s=batching.max_delay,
+                eager=batching.eager,
+                max_pending=batching.max_pending,
+            ),
+            clock=clock,
+            instruments=instruments,
+            tracing=PublicationTracing(instruments.tracer),
+            stats=self.stats,
+        )
+        rules = ChannelRules(settings)
+        commands = Commands(
+            settings,
+            hub=self.hub,
+            rules=rules,
+            tokens=ConnectionTokens(settings.token, clock=clock),
+            sampling=sampling,
+            stats=self.stats,
+            random=random,
+        )
+        self._endpoint = WebSocketEndpoint(
+            settings,
+            connections=self.connections,
+            commands=commands,
+            hub=self.hub,
+            clock=clock,
+            stats=self.stats,
+            instruments=instruments,
+        )
+        self._api = ServerAPI(
+            settings,
+            hub=self.hub,
+            connections=self.connections,
+            rules=rules,
+            clock=clock,
+            stats=self.stats,
+            node=node,
+        )
+
+    def application(self, *middlewares: Middleware) -> web.Application:
+        """Return the application to listen with."""
+        application = web.Application(
+            client_max_size=self._settings.max_api_body_size, middlewares=middlewares
+        )
+        application.router.add_get(PATH, self._endpoint.handle)
+        application.router.add_post("/api/{method}", self._api.handle)
+        application.router.add_get("/health", self._health)
+        return application
+
+    async def drain(self) -> DrainReport:
+        """Refuse what is new, send what is waiting, tell clients to reconnect, await their end."""
+        self.hub.flush()
+        return await self.connections.drain(self._settings.drain_timeout)
+
+    async def _health(self, request: web.Request) -> web.Response:
+        if self.connections.draining:
+            return web.Response(
+                status=503,
+                body=encode({"status": "draining"}),
+                content_type="application/json",
+            )
+        return web.Response(body=encode({}), content_type="application/json")

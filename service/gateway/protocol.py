@@ -1,0 +1,149 @@
+"""The Centrifuge client protocol as bytes: commands in, replies and pushes out. No I/O.
+
+Source: Centrifuge client protocol, JSON, version 2. A frame from a client holds one or more
+commands, a frame to a client one or more replies, joined by newlines and never empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from service.codec import Fragment, JSONError, decode, encode
+from service.gateway.codes import BAD_REQUEST, DisconnectError, ProtocolError
+
+
+class Method(StrEnum):
+    """The commands of the protocol that a server may receive."""
+
+    CONNECT = "connect"
+    SUBSCRIBE = "subscribe"
+    UNSUBSCRIBE = "unsubscribe"
+    PUBLISH = "publish"
+    PRESENCE = "presence"
+    PRESENCE_STATS = "presence_stats"
+    HISTORY = "history"
+    RPC = "rpc"
+    SEND = "send"
+    REFRESH = "refresh"
+    SUB_REFRESH = "sub_refresh"
+
+
+_METHODS: Final = {method.value: method for method in Method}
+
+PING: Final = b"{}"
+"""A server's ping: the empty reply."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command of a client.
+
+    Attributes:
+        id: Number the reply must carry; 0 when none is expected.
+        method: What is asked; None for a pong, which is the empty command.
+        request: The fields of the request, as they came.
+    """
+
+    id: int
+    method: Method | None
+    request: Mapping[str, Any]
+
+
+def decode_frame(frame: bytes) -> list[Command]:
+    """Return the commands of a frame, at least one.
+
+    Raises:
+        DisconnectError: The frame breaks the protocol (3501).
+    """
+    commands = [_decode_command(line) for line in frame.split(b"\n") if line.strip()]
+    if not commands:
+        raise DisconnectError(BAD_REQUEST, "a frame without a command")
+    return commands
+
+
+def _decode_command(line: bytes) -> Command:
+    try:
+        fields = decode(line)
+    except JSONError as error:
+        raise DisconnectError(BAD_REQUEST, f"not JSON: {error}") from error
+    if not isinstance(fields, dict):
+        raise DisconnectError(BAD_REQUEST, "a command that is not an object")
+    if not fields:
+        return Command(0, None, {})
+    number = fields.pop("id", 0)
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**32:
+        raise DisconnectError(BAD_REQUEST, f"the id {number!r} is not an unsigned 32-bit number")
+    if len(fields) != 1:
+        raise DisconnectError(BAD_REQUEST, f"a command with {len(fields)} requests")
+    name, request = fields.popitem()
+    method = _METHODS.get(name)
+    if method is None:
+        raise DisconnectError(BAD_REQUEST, f"the unknown method {name[:32]!r}")
+    if not isinstance(request, dict):
+        raise DisconnectError(BAD_REQUEST, f"the request of {name} is not an object")
+    if number == 0 and method is not Method.SEND:
+        raise DisconnectError(BAD_REQUEST, f"{name} without an id")
+    return Command(number, method, request)
+
+
+def text_field(request: Mapping[str, Any], name: str, *, max_length: int = 1 << 20) -> str:
+    """Return a text of a request, empty when it is absent.
+
+    Raises:
+        DisconnectError: It is no text, or too long (3501).
+    """
+    value = request.get(name, "")
+    if not isinstance(value, str):
+        raise DisconnectError(BAD_REQUEST, f"{name} is not a string")
+    if len(value) > max_length:
+        raise DisconnectError(BAD_REQUEST, f"{name} is longer than {max_length} characters")
+    return value
+
+
+def encode_result(number: int, method: Method, result: Mapping[str, Any]) -> bytes:
+    """Return the reply to a command that succeeded."""
+    return encode({"id": number, method.value: result})
+
+
+def encode_error(number: int, error: ProtocolError) -> bytes:
+    """Return the reply to a command that failed."""
+    fields: dict[str, Any] = {"code": error.code, "message": error.message}
+    if error.temporary:
+        fields["temporary"] = True
+    return encode({"id": number, "error": fields})
+
+
+def encode_publication(
+    channel: str,
+    data: bytes,
+    *,
+    info: Mapping[str, Any] | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> bytes:
+    """Return the push of a publication.
+
+    Args:
+        channel: Where it was published.
+        data: JSON, embedded as it is.
+        info: The client that published it; None when a back end did.
+        tags: Text by name, passed on to subscribers.
+    """
+    publication: dict[str, Any] = {"data": Fragment(data)}
+    if info is not None:
+        publication["info"] = info
+    if tags:
+        publication["tags"] = tags
+    return encode({"push": {"channel": channel, "pub": publication}})
+
+
+def encode_unsubscribe(channel: str, code: int, reason: str) -> bytes:
+    """Return the push that ends a subscription from this side."""
+    return encode({"push": {"channel": channel, "unsubscribe": {"code": code, "reason": reason}}})
+
+
+def join(replies: Iterable[bytes]) -> bytes:
+    """Return the payload of a frame that carries these replies."""
+    return b"\n".join(replies)
