@@ -66,18 +66,23 @@ class Document:
         return Problem(self.file, position.line, position.column, message)
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, name: str | None = None) -> Document:
     """Read a YAML file.
+
+    Args:
+        path: Where it is.
+        name: What to call it in problems, if not by its path.
 
     Raises:
         DocumentError: The file cannot be read or is no YAML.
     """
+    file = name or str(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise DocumentError([Problem(str(path), 0, 0, f"cannot read it: {reason}")]) from error
-    return parse_document(text, str(path))
+        raise DocumentError([Problem(file, 0, 0, f"cannot read it: {reason}")]) from error
+    return parse_document(text, file)
 
 
 def parse_document(text: str, file: str) -> Document:
