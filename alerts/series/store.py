@@ -1,12 +1,194 @@
-"""The series store: every series of the process, appended by sources, read by queries."""
+"""The series store: every series of the process, appended by sources, read by queries.
+
+Appends and reads may come from different threads; one lock guards the index and the moment a
+window is cut, the work on the window happens outside it.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from weakref import WeakValueDictionary
+
+import numpy as np
+
 from alerts.clock import Clock
+from alerts.series.bits import Floats
+from alerts.series.index import Entry, Index
+from alerts.series.labels import METRIC_NAME, Labels
+from alerts.series.matchers import Matcher, MatchOp
+from alerts.series.source import Rows, Source, StoreStats, Times
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Part:
+    """The series of a selection that come from one source.
+
+    Attributes:
+        source: Where they are.
+        rows: Their rows there; a slice when they lie side by side.
+        positions: Their places in the selection.
+    """
+
+    source: Source
+    rows: Rows | slice
+    positions: slice | Rows
+
+
+class Selection:
+    """The series that satisfy matchers; the same object as long as they are the same series.
+
+    Attributes:
+        matchers: What selected them.
+        labels: Their label sets.
+        parts: The same series by source; a source's series keep the order they have there.
+    """
+
+    __slots__ = ("entries", "labels", "matchers", "metric_name", "parts", "version")
+
+    def __init__(self, matchers: Sequence[Matcher], entries: list[Entry], version: int) -> None:
+        self.matchers: Final = tuple(matchers)
+        self.metric_name: Final = _required_name(matchers)
+        self.version = version
+        by_source: dict[Source, list[Entry]] = {}
+        for entry in entries:
+            by_source.setdefault(entry.source, []).append(entry)
+        ordered: list[Entry] = []
+        parts: list[Part] = []
+        for source, members in by_source.items():
+            members.sort(key=lambda entry: entry.row)
+            positions = slice(len(ordered), len(ordered) + len(members))
+            parts.append(Part(source, _rows_of(members), positions))
+            ordered.extend(members)
+        self.entries: Final = tuple(ordered)
+        self.labels: Final[tuple[Labels, ...]] = tuple(entry.labels for entry in ordered)
+        self.parts: Final = tuple(parts)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """Samples of series that share a time axis.
+
+    Shapes: ``times_ms`` (time,) int64 ascending; ``values`` (time, series) float64, absent samples
+    marked as ``alerts.series.bits`` says; ``positions`` are the series' places in the selection.
+    """
+
+    positions: slice | Rows
+    times_ms: Times
+    values: Floats
 
 
 class SeriesStore:
-    """Series in memory, one time axis per source."""
+    """Series in memory, one time axis per source.
+
+    Args:
+        clock: Tells ``expire`` how late it is, in the time samples are stamped with.
+        retention_s: How long samples are kept, in seconds.
+    """
 
     def __init__(self, *, clock: Clock, retention_s: float) -> None:
-        raise NotImplementedError
+        self.stats: Final = StoreStats()
+        self._clock = clock
+        self._retention_ms = round(retention_s * 1000)
+        self._lock = threading.Lock()
+        self._index = Index()
+        # A source lives as long as somebody appends to it or a series of it is in the index.
+        self._sources: WeakValueDictionary[str, Source] = WeakValueDictionary()
+
+    @property
+    def series_count(self) -> int:
+        """How many series are held, ended ones included until retention frees them."""
+        return len(self._index)
+
+    def source(self, name: str) -> Source:
+        """Return the source of that name, made when it is not there."""
+        with self._lock:
+            source = self._sources.get(name)
+            if source is None:
+                source = Source(
+                    name,
+                    index=self._index,
+                    stats=self.stats,
+                    lock=self._lock,
+                    clock=self._clock,
+                    retention_ms=self._retention_ms,
+                )
+                self._sources[name] = source
+            return source
+
+    def expire(self) -> None:
+        """Free what is older than retention, also in sources nobody appends to any more.
+
+        Appending frees in its own source; call this now and then for the others.
+        """
+        horizon_ms = int(self._clock.time() * 1000) - self._retention_ms
+        with self._lock:
+            for source in list(self._sources.values()):
+                source.expire(horizon_ms)
+
+    def select(self, matchers: Sequence[Matcher]) -> Selection:
+        """Return the series that satisfy every matcher."""
+        with self._lock:
+            return self._refresh(matchers, None)
+
+    def read(
+        self,
+        matchers: Sequence[Matcher],
+        previous: Selection | None,
+        after_ms: int,
+        until_ms: int,
+    ) -> tuple[Selection, list[Block]]:
+        """Return the matching series and their samples with ``after_ms < t <= until_ms``.
+
+        Args:
+            matchers: What to select.
+            previous: The selection the same matchers had before, returned again when nothing
+                about it has changed, so that work derived from it stays good.
+            after_ms: Unix milliseconds, exclusive.
+            until_ms: Unix milliseconds, inclusive.
+        """
+        with self._lock:
+            selection = self._refresh(matchers, previous)
+            blocks = [
+                Block(part.positions, *part.source.window(part.rows, after_ms, until_ms))
+                for part in selection.parts
+            ]
+        return selection, blocks
+
+    def label_names(self) -> list[str]:
+        """Return every label name in use, sorted."""
+        with self._lock:
+            return self._index.names()
+
+    def label_values(self, name: str) -> list[str]:
+        """Return every value of a label in use, sorted."""
+        with self._lock:
+            return self._index.values(name)
+
+    def _refresh(self, matchers: Sequence[Matcher], previous: Selection | None) -> Selection:
+        name = previous.metric_name if previous is not None else _required_name(matchers)
+        version = self._index.version(name)
+        if previous is not None and previous.version == version:
+            return previous
+        selection = Selection(matchers, self._index.select(matchers), version)
+        if previous is not None and previous.entries == selection.entries:
+            previous.version = version
+            return previous
+        return selection
+
+
+def _required_name(matchers: Sequence[Matcher]) -> str:
+    """Return the metric name every matching series has, empty when they may differ."""
+    for matcher in matchers:
+        if matcher.name == METRIC_NAME and matcher.op is MatchOp.EQUAL:
+            return matcher.value
+    return ""
+
+
+def _rows_of(members: list[Entry]) -> Rows | slice:
+    first, last = members[0].row, members[-1].row
+    if last - first + 1 == len(members):
+        return slice(first, last + 1)
+    return np.array([entry.row for entry in members], dtype=np.intp)
