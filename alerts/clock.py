@@ -66,22 +66,22 @@ class ManualClock:
 
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         """Stand at ``start``, in Unix seconds."""
-        self._now = start
         self._start = start
+        self._elapsed = 0.0  # kept apart: small steps would be rounded away beside Unix time
         self._timers: list[_ManualTimer] = []
         self._sequence = itertools.count()
 
     def time(self) -> float:
         """Return Unix time in seconds."""
-        return self._now
+        return self._start + self._elapsed
 
     def monotonic(self) -> float:
         """Return seconds since the clock was made."""
-        return self._now - self._start
+        return self._elapsed
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call back once ``advance`` has moved the clock ``delay_s`` seconds on."""
-        timer = _ManualTimer(self._now + max(0.0, delay_s), next(self._sequence), callback)
+        timer = _ManualTimer(self._elapsed + max(0.0, delay_s), next(self._sequence), callback)
         heapq.heappush(self._timers, timer)
         return timer
 
@@ -104,14 +104,14 @@ class ManualClock:
 
     async def advance(self, seconds: float) -> None:
         """Move on, run each timer at its due time, and let what it woke run before the next."""
-        target = self._now + seconds
+        target = self._elapsed + seconds
         await self.settle()
         while self._timers and self._timers[0].due <= target:
             timer = heapq.heappop(self._timers)
-            self._now = max(self._now, timer.due)
+            self._elapsed = max(self._elapsed, timer.due)
             timer.run()
             await self.settle()
-        self._now = target
+        self._elapsed = target
 
     async def settle(self) -> None:
         """Give every task that can run now the loop, until chains of a few wake-ups are through."""
