@@ -130,6 +130,11 @@ class RecordedTelemetry:
         spans = self._exporter.get_finished_spans()
         return [span for span in spans if name is None or span.name == name]
 
+    def attributes(self, name: str) -> dict[str, object]:
+        """Return the attributes of the one ended span with a name."""
+        (span,) = self.spans(name)
+        return dict(span.attributes or {})
+
     def points(self, metric: str) -> list[HistogramDataPoint]:
         """Return the data points of a histogram, one per set of attributes."""
         data = self._reader.get_metrics_data()
