@@ -1,0 +1,47 @@
+"""Options that several commands share, and the settings they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from service.config.sources import LoadedSettings
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="The configuration. Unset: gatewatch.yaml, if it is here.",
+        show_default=False,
+    ),
+]
+
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting, such as gateway.port=9000; can be repeated.",
+        show_default=False,
+    ),
+]
+
+JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
+
+
+def load(file: Path | None, overrides: Sequence[str] | None) -> LoadedSettings:
+    """Load the settings as the command line and the environment of this process say.
+
+    Raises:
+        ConfigurationError: Lists every problem.
+    """
+    from service.config.sources import load_settings
+
+    return load_settings(file, environ=os.environ, overrides=overrides or ())

@@ -1,0 +1,68 @@
+"""``gatewatch serve``, ``demo`` and ``health``: the commands that run the service's parts."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Coroutine
+from typing import Annotated, Any
+
+import typer
+
+from service.cli import options
+
+
+def serve(
+    config: options.ConfigOption = None,
+    port: Annotated[
+        int | None,
+        typer.Option(help="Short for --set gateway.port=N.", metavar="N"),
+    ] = None,
+    ops_port: Annotated[
+        int | None,
+        typer.Option(help="Short for --set operations.port=N.", metavar="N"),
+    ] = None,
+    settings: options.SetOption = None,
+) -> None:
+    """Run the gateway until it is told to stop (Ctrl-C or SIGTERM)."""
+    overrides = list(settings or ())
+    if port is not None:
+        overrides.append(f"gateway.port={port}")
+    if ops_port is not None:
+        overrides.append(f"operations.port={ops_port}")
+    loaded = options.load(config, overrides)
+    from service.app import serve as serve_settings
+
+    raise typer.Exit(_run(serve_settings(loaded.settings)))
+
+
+def demo() -> None:
+    """Watch it all work, narrated, in about 30 seconds.
+
+    Clients, a publisher, a check that fails, the alert, its webhook, and the end of the alert.
+    Runs on free ports of this machine, needs nothing else, and ends by itself.
+    """
+    from service.demo import run_demo
+
+    raise typer.Exit(_run(run_demo()))
+
+
+def health(
+    config: options.ConfigOption = None,
+    settings: options.SetOption = None,
+    as_json: options.JSONOption = False,
+) -> None:
+    """Run every health check once, now. The exit code is 1 if one fails."""
+    loaded = options.load(config, settings)
+    from service.health.command import run_health
+
+    raise typer.Exit(_run(run_health(loaded.settings, json_output=as_json)))
+
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    """Run to the end, on uvloop where the platform has it."""
+    if importlib.util.find_spec("uvloop") is None:
+        return asyncio.run(work)
+    import uvloop
+
+    return uvloop.run(work)
