@@ -416,6 +416,19 @@ EXPORT_DROPPED = _define(
     "Telemetry items lost because the collector was away or slow.",
     "gateway.telemetry.signal",
 )
+TRACE_PARENTS = _define(
+    "counter",
+    "gateway.telemetry.trace_parents",
+    "{header}",
+    "Trace parents that peers sent; those with an error were ignored.",
+    "error.type",
+)
+COLLECTIONS_FAILED = _define(
+    "counter",
+    "gateway.telemetry.collections.failed",
+    "{collection}",
+    "Collections of metrics that failed, in whole or for one of their consumers.",
+)
 
 DEFINITIONS: tuple[InstrumentDefinition, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, InstrumentDefinition)

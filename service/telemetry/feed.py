@@ -1,0 +1,72 @@
+"""Collected metrics as samples of the series store, as if Prometheus had scraped the process.
+
+A series keeps its row in the store, so a collection is one array of rows and one of values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alerts.series.labels import METRIC_NAME, Labels
+from service.telemetry.collection import Collected
+from service.telemetry.prometheus import Point, SampleName, SeriesNames
+
+
+class SeriesSource(Protocol):
+    """What the feed needs of the series store: one source of scrapes."""
+
+    def rows(self, labels: Sequence[Labels]) -> NDArray[np.intp]:
+        """Return the row of each series, making new ones where needed."""
+
+    def append_column(
+        self, timestamp_ms: int, rows: NDArray[np.intp], values: NDArray[np.float64]
+    ) -> None:
+        """Append one sample per row; series that had one last time and have none now go stale."""
+
+
+class SeriesFeed:
+    """Appends every collection to a source of the series store.
+
+    Like a scrape it adds ``up`` and the labels ``job`` and ``instance`` to what was collected.
+    """
+
+    def __init__(self, source: SeriesSource, *, job: str, instance: str) -> None:
+        """Feed ``source``; ``job`` and ``instance`` become labels of every series."""
+        self._source = source
+        self._target = {"job": job, "instance": instance}
+        self._rows: dict[SeriesNames, NDArray[np.intp]] = {}
+        self._layout: list[SeriesNames] = []
+        self._column: NDArray[np.intp] = np.empty(0, np.intp)
+        up = SeriesNames(None, (), (SampleName("up", (), "up "),))
+        self._up = Point(up, (1.0,))
+
+    def __call__(self, collected: Collected) -> None:
+        """Append a collection; runs on the collector's thread."""
+        points = [self._up]
+        for family in collected.families:
+            points.extend(family.points)
+        layout = [point.series for point in points]
+        if layout != self._layout:
+            self._column = np.concatenate([self._rows_of(series) for series in layout])
+            self._layout = layout
+        values = np.array([value for point in points for value in point.values], np.float64)
+        self._source.append_column(collected.timestamp_ms, self._column, values)
+
+    def _rows_of(self, series: SeriesNames) -> NDArray[np.intp]:
+        rows = self._rows.get(series)
+        if rows is None:
+            rows = self._source.rows([self._labels(sample) for sample in series.samples])
+            self._rows[series] = rows
+        return rows
+
+    def _labels(self, sample: SampleName) -> Labels:
+        """Return a sample's labels; what collides with the target's is kept as ``exported_``."""
+        own = {
+            f"exported_{name}" if name in self._target else name: value
+            for name, value in sample.labels
+        }
+        return Labels({METRIC_NAME: sample.name, **own, **self._target})
