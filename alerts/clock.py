@@ -67,21 +67,23 @@ class ManualClock:
     def __init__(self, start: float = 1_700_000_000.0) -> None:
         """Stand at ``start``, in Unix seconds."""
         self._start = start
-        self._elapsed = 0.0  # kept apart: small steps would be rounded away beside Unix time
+        self._elapsed_ns = 0  # whole nanoseconds, so that 9 ms and 1 ms are 10 ms exactly
         self._timers: list[_ManualTimer] = []
         self._sequence = itertools.count()
 
     def time(self) -> float:
         """Return Unix time in seconds."""
-        return self._start + self._elapsed
+        return self._start + self._elapsed_ns / 1e9
 
     def monotonic(self) -> float:
         """Return seconds since the clock was made."""
-        return self._elapsed
+        return self._elapsed_ns / 1e9
 
     def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
         """Call back once ``advance`` has moved the clock ``delay_s`` seconds on."""
-        timer = _ManualTimer(self._elapsed + max(0.0, delay_s), next(self._sequence), callback)
+        timer = _ManualTimer(
+            self._elapsed_ns + _nanoseconds(delay_s), next(self._sequence), callback
+        )
         heapq.heappush(self._timers, timer)
         return timer
 
@@ -104,14 +106,14 @@ class ManualClock:
 
     async def advance(self, seconds: float) -> None:
         """Move on, run each timer at its due time, and let what it woke run before the next."""
-        target = self._elapsed + seconds
+        target = self._elapsed_ns + _nanoseconds(seconds)
         await self.settle()
-        while self._timers and self._timers[0].due <= target:
+        while self._timers and self._timers[0].due_ns <= target:
             timer = heapq.heappop(self._timers)
-            self._elapsed = max(self._elapsed, timer.due)
+            self._elapsed_ns = max(self._elapsed_ns, timer.due_ns)
             timer.run()
             await self.settle()
-        self._elapsed = target
+        self._elapsed_ns = target
 
     async def settle(self) -> None:
         """Give every task that can run now the loop, until chains of a few wake-ups are through."""
@@ -122,15 +124,15 @@ class ManualClock:
 class _ManualTimer:
     """An entry of ``ManualClock``: ordered by due time, then by the order of arming."""
 
-    __slots__ = ("_callback", "_sequence", "due")
+    __slots__ = ("_callback", "_sequence", "due_ns")
 
-    def __init__(self, due: float, sequence: int, callback: Callable[[], None]) -> None:
-        self.due = due
+    def __init__(self, due_ns: int, sequence: int, callback: Callable[[], None]) -> None:
+        self.due_ns = due_ns
         self._sequence = sequence
         self._callback: Callable[[], None] | None = callback
 
     def __lt__(self, other: _ManualTimer) -> bool:
-        return (self.due, self._sequence) < (other.due, other._sequence)
+        return (self.due_ns, self._sequence) < (other.due_ns, other._sequence)
 
     def cancel(self) -> None:
         self._callback = None
@@ -139,3 +141,7 @@ class _ManualTimer:
         callback, self._callback = self._callback, None
         if callback is not None:
             contextvars.Context().run(callback)
+
+
+def _nanoseconds(seconds: float) -> int:
+    return max(0, round(seconds * 1e9))

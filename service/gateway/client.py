@@ -20,7 +20,6 @@ from service.config.settings import GatewaySettings
 from service.gateway.codes import (
     BAD_REQUEST,
     CONNECTION_EXPIRED,
-    MESSAGE_TOO_BIG,
     NO_PONG,
     SLOW,
     STALE,
@@ -222,8 +221,7 @@ class Client:
         if self.state is State.CLOSING:
             return
         self.ended(reason)
-        if reason.code != MESSAGE_TOO_BIG.code:  # that one the WebSocket library has written
-            self._transport.write(close_frame(reason))
+        self._transport.write(close_frame(reason))
         timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
         self._close_timer = self._clock.call_later(timeout_s, self.abort)
 

@@ -96,9 +96,9 @@ class WebSocketEndpoint:
             elif message.type is WSMsgType.BINARY:
                 client.close(BAD_REQUEST)
             elif message.type is WSMsgType.ERROR:
+                if getattr(message.data, "code", None) == MESSAGE_TOO_BIG.code:
+                    client.ended(MESSAGE_TOO_BIG)  # the WebSocket library has told the peer
                 break
-        if socket.close_code == MESSAGE_TOO_BIG.code:
-            client.close(MESSAGE_TOO_BIG)
 
     async def _on_frame(self, client: Client, frame: bytes) -> None:
         client.received(len(frame))

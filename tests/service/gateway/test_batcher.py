@@ -380,7 +380,7 @@ def test_every_item_is_sent_once_in_order_or_reported(steps, eager, attempts, wa
         if waits:
             sink.gate = asyncio.Event()
             sink.gate.set()
-        added = []
+        added: list[str] = []
         for step, value in steps:
             if step == "add":
                 added.append(f"{len(added):02}".ljust(value, "."))

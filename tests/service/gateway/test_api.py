@@ -1,0 +1,163 @@
+"""The server API, raw and through the client library back ends use."""
+
+import cent
+import pytest
+
+from tests.support.gateway import API_KEY, running_gateway
+
+
+async def test_a_back_end_reaches_subscribers_through_the_client_library():
+    """Publish, broadcast, channels and info as ``cent`` calls them."""
+    async with running_gateway() as running, running.client() as client:
+        await client.subscribe("news")
+        await client.subscribe("chat")
+        api = cent.AsyncClient(f"http://127.0.0.1:{running.port}/api", API_KEY)
+        try:
+            await api.publish(cent.PublishRequest(channel="news", data={"n": 1}, tags={"a": "b"}))
+            sent = await api.broadcast(cent.BroadcastRequest(channels=["news", "chat"], data="x"))
+            channels = await api.channels(cent.ChannelsRequest())
+            info = await api.info(cent.InfoRequest())
+        finally:
+            await api.close()
+
+        first = (await client.reply())["push"]
+        assert first == {"channel": "news", "pub": {"data": {"n": 1}, "tags": {"a": "b"}}}
+        assert [response.error for response in sent.responses] == [None, None]
+        assert {name: c.num_clients for name, c in channels.channels.items()} == {
+            "news": 1,
+            "chat": 1,
+        }
+        assert (info.nodes[0].num_clients, info.nodes[0].num_subs) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ({"X-API-Key": API_KEY}, "", 200),
+        ({"Authorization": f"apikey {API_KEY}"}, "", 200),
+        ({}, f"?api_key={API_KEY}", 200),
+        ({"X-API-Key": "wrong"}, "", 401),
+        ({"X-API-Key": "schlüssel"}, "", 401),
+        ({"X-API-Key": ""}, "", 401),
+        ({"Authorization": f"Bearer {API_KEY}"}, "", 401),
+        ({}, "", 401),
+    ],
+)
+async def test_the_key_is_required_and_taken_where_back_ends_put_it(headers, query, status):
+    """Without it the answer is 401 and has no body."""
+    async with running_gateway() as running:
+        async with running.http.post(
+            running.api_url("info") + query, json={}, headers=headers
+        ) as answer:
+            assert answer.status == status
+            assert (await answer.read() == b"") == (status == 401)
+
+
+async def test_without_a_configured_key_every_request_is_refused():
+    """An empty key is no key."""
+    async with running_gateway(api_key=None) as running:
+        async with running.http.post(
+            running.api_url("info"), json={}, headers={"X-API-Key": ""}
+        ) as answer:
+            assert answer.status == 401
+        assert running.gateway.stats.bad_keys == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "code"),
+    [
+        ("publish", {}, 107),
+        ("publish", {"channel": "a"}, 107),
+        ("publish", {"channel": 5, "data": 1}, 107),
+        ("publish", {"channel": "", "data": 1}, 107),
+        ("publish", {"channel": "nowhere:a", "data": 1}, 102),
+        ("publish", {"channel": "a", "data": 1, "tags": {"x": 1}}, 107),
+        ("publish", {"channel": "a", "b64data": "eA=="}, 107),
+        ("broadcast", {"data": 1}, 107),
+        ("broadcast", {"channels": [], "data": 1}, 107),
+        ("broadcast", {"channels": [1], "data": 1}, 107),
+        ("broadcast", {"channels": ["a"] * 1025, "data": 1}, 107),
+        ("channels", {"pattern": 1}, 107),
+        ("presence", {"channel": "a"}, 108),
+        ("history", {"channel": "a"}, 108),
+        ("batch", {"commands": []}, 108),
+    ],
+)
+async def test_a_request_that_cannot_be_done_says_why(method, body, code):
+    """With status 200 and an error inside, as the API has it."""
+    async with running_gateway() as running:
+        answer = await running.api(method, body)
+
+    assert answer["error"]["code"] == code
+    assert answer["error"]["message"]
+
+
+async def test_the_error_mode_transport_uses_http_statuses():
+    """For callers that look at the status only."""
+    async with running_gateway() as running:
+        headers = {"X-API-Key": API_KEY, "X-Centrifugo-Error-Mode": "transport"}
+        body = {"channel": "nowhere:a", "data": 1}
+        async with running.http.post(
+            running.api_url("publish"), json=body, headers=headers
+        ) as answer:
+            assert answer.status == 404
+            assert (await answer.json())["code"] == 102
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "status"),
+    [("publish", b"{", 400), ("publish", b"[]", 400), ("fly", b"{}", 404)],
+)
+async def test_what_is_no_request_gets_its_status(method, body, status):
+    """Bad JSON is 400, an unknown method 404."""
+    async with running_gateway() as running:
+        headers = {"X-API-Key": API_KEY}
+        async with running.http.post(running.api_url(method), data=body, headers=headers) as answer:
+            assert answer.status == status
+
+
+@pytest.mark.parametrize(("extra", "status"), [(-1, 200), (0, 200), (1, 413)])
+async def test_the_size_of_a_request_is_bounded(extra, status):
+    """At the limit it is taken, past it the answer is 413."""
+    head, tail = b'{"channel":"a","data":"', b'"}'
+    body = head + b"x" * (1024 + extra - len(head) - len(tail)) + tail
+    async with running_gateway(max_api_body_size=1024) as running:
+        headers = {"X-API-Key": API_KEY}
+        async with running.http.post(
+            running.api_url("publish"), data=body, headers=headers
+        ) as answer:
+            assert answer.status == status
+
+
+async def test_one_bad_channel_does_not_spoil_a_broadcast():
+    """Every channel has its own answer."""
+    async with running_gateway() as running, running.client() as client:
+        await client.subscribe("a")
+
+        answer = await running.api("broadcast", {"channels": ["a", "nowhere:b"], "data": 7})
+
+        assert [*answer["result"]["responses"][0]] == ["result"]
+        assert answer["result"]["responses"][1]["error"]["code"] == 102
+        assert await client.published() == 7
+
+
+async def test_channels_are_listed_by_pattern():
+    """Only those with subscribers, and only those that match."""
+    async with running_gateway() as running, running.client() as client:
+        for channel in ("news-1", "news-2", "chat"):
+            await client.subscribe(channel)
+
+        answer = await running.api("channels", {"pattern": "news-*"})
+
+        assert sorted(answer["result"]["channels"]) == ["news-1", "news-2"]
+
+
+async def test_health_says_whether_connections_are_taken():
+    """200 while open, 503 while stopping."""
+    async with running_gateway() as running:
+        url = f"http://127.0.0.1:{running.port}/health"
+        async with running.http.get(url) as answer:
+            assert answer.status == 200
+        await running.gateway.drain()
+        async with running.http.get(url) as answer:
+            assert answer.status == 503

@@ -1,0 +1,150 @@
+"""The Centrifuge SDK for Python against the gateway, as an application uses it."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import Any
+
+import centrifuge
+import jwt
+from centrifuge import ClientState
+
+from tests.support.gateway import running_gateway, until
+
+SECRET = "a secret of at least thirty-two bytes"
+
+
+class Events(centrifuge.ClientEventHandler, centrifuge.SubscriptionEventHandler):
+    """Puts what happens into queues that tests await."""
+
+    def __init__(self) -> None:
+        self.publications: asyncio.Queue[centrifuge.PublicationContext] = asyncio.Queue()
+        self.disconnections: asyncio.Queue[centrifuge.DisconnectedContext] = asyncio.Queue()
+        self.connecting: asyncio.Queue[centrifuge.ConnectingContext] = asyncio.Queue()
+        self.unsubscriptions: asyncio.Queue[centrifuge.UnsubscribedContext] = asyncio.Queue()
+
+    async def on_publication(self, ctx) -> None:
+        self.publications.put_nowait(ctx)
+
+    async def on_disconnected(self, ctx) -> None:
+        self.disconnections.put_nowait(ctx)
+
+    async def on_connecting(self, ctx) -> None:
+        self.connecting.put_nowait(ctx)
+
+    async def on_unsubscribed(self, ctx) -> None:
+        self.unsubscriptions.put_nowait(ctx)
+
+
+async def next_of(queue):
+    """Return the next event, within ten seconds."""
+    return await asyncio.wait_for(queue.get(), 10)
+
+
+@asynccontextmanager
+async def sdk(running, **options):
+    """Connect an SDK client."""
+    events = Events()
+    client = centrifuge.Client(running.websocket_url, events=events, **options)
+    await client.connect()
+    try:
+        yield client, events
+    finally:
+        await client.disconnect()
+
+
+async def subscribed(client, events, channel):
+    subscription = client.new_subscription(channel, events=events)
+    await subscription.subscribe()
+    await subscription.ready(timeout=10)
+    return subscription
+
+
+async def test_messages_from_back_end_and_clients_arrive():
+    """Subscribe, receive what a back end publishes, publish to others."""
+    async with running_gateway() as running:
+        async with sdk(running) as (one, one_events), sdk(running) as (two, two_events):
+            await subscribed(one, one_events, "chat")
+            subscription = await subscribed(two, two_events, "chat")
+
+            await running.publish("chat", {"from": "back end"})
+            assert (await next_of(one_events.publications)).pub.data == {"from": "back end"}
+            assert (await next_of(two_events.publications)).pub.data == {"from": "back end"}
+            await subscription.publish({"from": "two"})
+
+            publication = (await next_of(one_events.publications)).pub
+            assert publication.data == {"from": "two"}
+            assert publication.info.client
+
+
+async def test_a_burst_arrives_whole_and_in_order():
+    """Batching changes the frames, not what the application sees."""
+    async with running_gateway() as running, sdk(running) as (client, events):
+        await subscribed(client, events, "news")
+
+        await asyncio.gather(*(running.publish("news", number) for number in range(300)))
+
+        received = [(await next_of(events.publications)).pub.data for _ in range(300)]
+        assert sorted(received) == list(range(300))
+        stats = running.gateway.hub.batcher_stats
+        assert stats.batches < stats.items == 300
+
+
+async def test_a_token_says_who_the_user_is():
+    """The user of the token stands beside what the client publishes."""
+    settings: dict[str, Any] = {"token": {"hmac_secret": SECRET}, "allow_anonymous": False}
+    token = jwt.encode({"sub": "42", "info": {"name": "Ada"}}, SECRET)
+
+    async def get_token():
+        return token
+
+    async with running_gateway(**settings) as running:
+        async with sdk(running, get_token=get_token) as (client, events):
+            subscription = await subscribed(client, events, "chat#42,43")
+            await subscription.publish("hi")
+
+            info = (await next_of(events.publications)).pub.info
+            assert (info.user, info.conn_info) == ("42", {"name": "Ada"})
+
+
+async def test_a_refused_client_stays_away():
+    """A terminal code is a terminal state in the SDK."""
+    async with running_gateway(allow_anonymous=False) as running:
+        async with sdk(running) as (client, events):
+            ended = await next_of(events.disconnections)
+
+            assert ended.code == 3507
+            assert client.state is ClientState.DISCONNECTED
+
+
+async def test_errors_of_the_protocol_reach_the_application():
+    """A subscription to an unknown namespace ends with the code."""
+    async with running_gateway() as running, sdk(running) as (client, events):
+        subscription = client.new_subscription("nowhere:a", events=events)
+        await subscription.subscribe()
+
+        assert (await next_of(events.unsubscriptions)).code == 102
+
+
+async def test_after_a_stop_the_sdk_tries_to_come_back():
+    """3001 is a code after which clients reconnect."""
+    async with running_gateway() as running, sdk(running) as (client, events):
+        await client.ready(timeout=10)
+        await next_of(events.connecting)
+
+        await running.gateway.drain()
+
+        assert (await next_of(events.connecting)).code == 3001
+        assert client.state is ClientState.CONNECTING
+
+
+async def test_pings_keep_a_quiet_connection():
+    """The SDK answers them, and takes their absence as a loss."""
+    async with running_gateway(ping_interval="1s", pong_timeout="500ms") as running:
+        async with sdk(running) as (client, _):
+            await client.ready(timeout=10)
+            (connection,) = running.gateway.connections
+            seen = connection.messages_in
+            await until(lambda: connection.messages_in >= seen + 2)
+
+            assert client.state is ClientState.CONNECTED
+            assert running.gateway.connections.stats.closed == {}
