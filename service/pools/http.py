@@ -6,6 +6,7 @@ does not retry and does not judge statuses: that is for the callers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -177,8 +178,7 @@ class HTTPConnectionPool:
             headers: Request headers.
             data: Request body.
             timeout_s: Seconds for everything, from asking for a connection to the last byte of
-                the body; unset: the pool's timeout. aiohttp rounds more than 5 s up to the next
-                whole second of its clock.
+                the body; unset: the pool's timeout.
             allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
             secret_path: The path of the URL is a secret, as with most webhooks: it appears
                 neither in spans nor in errors.
@@ -298,6 +298,7 @@ class HTTPConnectionPool:
                 timeout=aiohttp.ClientTimeout(
                     total=settings.timeout if timeout_s is None else timeout_s,
                     sock_connect=settings.connect_timeout,
+                    ceil_threshold=math.inf,  # do not round up to whole seconds
                 ),
                 allow_redirects=allow_redirects,
                 # aiohttp counts the redirect it refuses, not the last one it follows

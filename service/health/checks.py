@@ -1,0 +1,83 @@
+"""What a health check is, and one run of it: always a result, never an error."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from alerts.clock import Clock
+from alerts.durations import format_duration
+from service.config.settings import HealthSettings
+from service.deadline import Deadline
+from service.health.probes.http import HTTPProbe
+from service.health.state import ProbeResult, Thresholds
+from service.pools.http import HTTPConnectionPool
+
+_logger = logging.getLogger(__name__)
+
+
+class Probe(Protocol):
+    """Finds out whether one thing works."""
+
+    @property
+    def target(self) -> str:
+        """What is looked at, for a person; without secrets."""
+
+    async def run(self, timeout_s: float) -> ProbeResult:
+        """Look once; cancelled after ``timeout_s``. The caller fills in the duration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A probe and how often to run it.
+
+    Attributes:
+        name: Unique; the label ``check`` of its metrics.
+        probe: Finds out.
+        interval_s: Seconds between runs.
+        timeout_s: Seconds one run may take.
+        thresholds: How many results in a row change the state.
+    """
+
+    name: str
+    probe: Probe
+    interval_s: float = 60.0
+    timeout_s: float = 10.0
+    thresholds: Thresholds = field(default_factory=Thresholds)
+
+
+def configured_checks(settings: HealthSettings, pool: HTTPConnectionPool) -> tuple[Check, ...]:
+    """Return the checks the settings ask for."""
+    return tuple(
+        Check(
+            name=each.name,
+            probe=HTTPProbe(each.http, pool),
+            interval_s=settings.interval if each.interval is None else each.interval,
+            timeout_s=each.timeout,
+            thresholds=Thresholds(each.failure_threshold, each.success_threshold),
+        )
+        for each in settings.checks
+    )
+
+
+async def run_check(check: Check, clock: Clock) -> ProbeResult:
+    """Run a check once and return what it found, whatever its probe does, within its timeout."""
+    started = clock.monotonic()
+    limit = Deadline(clock, check.timeout_s)
+    try:
+        async with limit:
+            result = await check.probe.run(check.timeout_s)
+    except Exception as error:  # noqa: BLE001 - supervisor: a broken probe is a failed check, logged
+        result = _error_result(check, error, timed_out=limit.expired)
+    return dataclasses.replace(result, duration_s=clock.monotonic() - started)
+
+
+def _error_result(check: Check, error: Exception, *, timed_out: bool) -> ProbeResult:
+    if timed_out and isinstance(error, TimeoutError):
+        limit = format_duration(check.timeout_s)
+        return ProbeResult.failed(f"no result within {limit}", "timeout")
+    _logger.error("check %s: its probe raised", check.name, exc_info=error)
+    kind = type(error).__name__
+    return ProbeResult.failed(f"the probe failed: {kind}: {error}".rstrip(": "), kind)

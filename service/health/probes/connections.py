@@ -1,0 +1,62 @@
+"""The probe of the gateway's own WebSocket connections."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from service.health.state import ProbeResult
+
+
+class SweepReport(Protocol):
+    """What a sweep found and did."""
+
+    @property
+    def checked(self) -> int:
+        """Connections looked at."""
+
+    @property
+    def pinged(self) -> int:
+        """Silent connections that were pinged."""
+
+    @property
+    def closed_dead(self) -> int:
+        """Connections closed because they did not answer."""
+
+    @property
+    def closed_idle(self) -> int:
+        """Connections closed because nothing went over them."""
+
+
+class ConnectionSweep(Protocol):
+    """Something that checks all its connections and closes those that are dead or idle."""
+
+    async def health_check(self) -> SweepReport:
+        """Check every connection once."""
+
+
+class ConnectionsProbe:
+    """Sweeps the connections; works if the sweep comes to its end.
+
+    That clients go away without a word is everyday life and no failure of the gateway: what was
+    closed stands in the result's attributes.
+    """
+
+    def __init__(self, connections: ConnectionSweep) -> None:
+        self._connections = connections
+
+    @property
+    def target(self) -> str:
+        """Return what is swept."""
+        return "WebSocket connections"
+
+    async def run(self, timeout_s: float) -> ProbeResult:
+        """Sweep once."""
+        report = await self._connections.health_check()
+        return ProbeResult.passed(
+            f"{report.checked} checked, {report.pinged} pinged, "
+            f"{report.closed_dead} dead and {report.closed_idle} idle closed",
+            checked=report.checked,
+            pinged=report.pinged,
+            closed_dead=report.closed_dead,
+            closed_idle=report.closed_idle,
+        )
