@@ -137,9 +137,10 @@ def settings_schema() -> JSONSchema:
     Source: JSON Schema 2020-12.
     """
     schema = Settings.model_json_schema()
-    for section in (schema, *schema["$defs"].values()):
+    definitions = schema["$defs"]
+    for section in (schema, *definitions.values()):
         for node in section["properties"].values():
-            _tidy(node)
+            _tidy(node, definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **schema,
@@ -147,10 +148,12 @@ def settings_schema() -> JSONSchema:
     }
 
 
-def _tidy(node: JSONSchema) -> None:
+def _tidy(node: JSONSchema, definitions: Mapping[str, JSONSchema]) -> None:
     """Write a property's default with its unit, and its description on one line."""
     node.pop("title", None)
-    node["description"] = " ".join(node.get("description", "").split())
+    section = definitions.get(node.get("$ref", "").rpartition("/")[2], {})
+    described = node.get("description") or section.get("description", "")
+    node["description"] = " ".join(described.split())
     if "$ref" in node:
         node.pop("default", None)  # a section's defaults stand with its keys
     elif isinstance(node.get("default"), int | float):

@@ -125,8 +125,8 @@ class _Cleaner:
         for key, value in data.items():
             inner = _inside(shape, key) if isinstance(key, str) else None
             if not isinstance(key, str):
-                where = dotted((*path, str(key)))
-                message = f"{where}: the key is {describe(key)} to YAML; put it in quotes"
+                where = f"{dotted(path)}: " if path else ""
+                message = f"{where}the key {describe(key)} is not text; put it in quotes"
                 self.problems.append(self.source.problem((*path, str(key)), message, of_key=True))
             elif value is not None or inner is None or not inner.is_container:
                 kept[key] = self.value(value, inner, (*path, key))

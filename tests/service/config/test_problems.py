@@ -1,0 +1,209 @@
+"""What is said about settings that cannot be used: place, key, what was given, what is allowed."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.configuration import problems_of
+
+WRONG_VALUES = [
+    ("gateway: {port: 70000}", "1:17: gateway.port: got 70000, expected a whole number from 0 to"),
+    ("gateway: {port: true}", "1:17: gateway.port: got true, expected a whole number"),
+    ("gateway: {port: }", "1:16: gateway.port: got nothing, expected a whole number"),
+    ("gateway: {max_connections: 0}", "got 0, expected a whole number of at least 1"),
+    ("gateway: {allow_anonymous: maybe}", "got 'maybe', expected true or false"),
+    ("gateway: {host: 1}", "1:17: gateway.host: got 1, expected text (put it in quotes)"),
+    ("gateway: {ping_interval: 5}", "gateway.ping_interval: 5 has no unit; write 5s for"),
+    ("gateway: {ping_interval: 5x}", "'5x' is not a duration; write numbers with the units"),
+    ("gateway: {ping_interval: 0s}", "got '0s', expected a duration such as 30s or 1h30m, and mo"),
+    ("gateway: {ping_interval: [1]}", "[1] is not a duration; write one such as 30s or 1h30m"),
+    ("gateway: {max_message_size: 64k}", "'64k' is not a size; write one such as 512B, 64KiB"),
+    ("gateway: {max_message_size: 0}", "got 0, expected a size such as 512B or 64KiB, and more th"),
+    ("gateway: {namespaces: [{name: '!'}]}", "gateway.namespaces[0].name: '!' is no name for a na"),
+    (
+        "gateway: {namespaces: [3]}",
+        "gateway.namespaces[0]: got 3, expected a section with the keys",
+    ),
+    ("gateway: {allowed_origins: x}", "gateway.allowed_origins: got 'x', expected a list"),
+    ("gateway: [1]", "1:10: gateway: got a list, expected a section with keys such as host, port"),
+    ("telemetry: {sampling: 1.5}", "got 1.5, expected a number from 0 to 1"),
+    ("telemetry: {sampling: .nan}", "got nan, expected a number from 0 to 1"),
+    ("telemetry: {log_level: loud}", "got 'loud', expected one of debug, info, warning, error"),
+    ("alerts: {alertmanager_config: 3}", "got 3, expected the path of a file or directory"),
+    ("service: {data_dir: 2026-01-02}", "got the date 2026-01-02, expected the path of"),
+    ("service: {name: [1]}", "got a list, expected text"),
+    ("service: {name: {a: 1}}", "got a mapping, expected text"),
+    ("health: {checks: [{name: a}]}", "1:19: health.checks[0].http: missing; expected a section"),
+    ("health: {checks: [{name: a/b, http: {url: 'http://x'}}]}", "'a/b' is no name for a check"),
+    (
+        "health:\n  checks:\n  - {name: a, http: {url: x}}",
+        "3:27: health.checks[0].http.url: got 'x', expected a URL such as http://127.0.0.1:8080/",
+    ),
+    ("health: {checks: [{name: a, http: {url: 'ftp://x'}}]}", "got 'ftp://x', expected a URL"),
+    ("gateway: {1: 2}", "gatewatch.yaml:1:11: gateway: the key 1 is not text; put it in quotes"),
+    ("on: 2", "gatewatch.yaml:1:1: the key true is not text; put it in quotes"),
+    ("[1]", "gatewatch.yaml:1:1: got a list, expected a section with the keys service, gateway"),
+    ("gateway: {port: 1\n", "gatewatch.yaml:2:1: not valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG_VALUES)
+def test_says_what_was_given_and_what_is_expected(tmp_path: Path, text: str, said: str):
+    """Each kind of wrong value is named with its place, its key and what would be right."""
+    (problem,) = problems_of(tmp_path, text)
+
+    assert said in problem
+    assert problem.startswith("gatewatch.yaml:")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("gatewy: {}", "gatewatch.yaml:1:1: gatewy: unknown key; did you mean gateway?"),
+        ("gateway: {prot: 1}", "1:11: gateway.prot: unknown key; did you mean port?"),
+        (
+            "operations: {zzz: 1}",
+            "operations.zzz: unknown key; this section has the keys host, port, auth",
+        ),
+        ("health: {checks: [{name: a, http: {url: 'http://x', urk: 1}}]}", "did you mean url?"),
+    ],
+)
+def test_suggests_known_keys(tmp_path: Path, text: str, said: str):
+    """An unknown key leads to the nearest known one, or to the keys of its section."""
+    (problem,) = problems_of(tmp_path, text)
+
+    assert said in problem
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("GATEWATCH_GATEWAY__PRT", "names no setting; did you mean GATEWATCH_GATEWAY__PORT?"),
+        ("GATEWATCH_GATEWAY_PORT", "names no setting; did you mean GATEWATCH_GATEWAY__PORT?"),
+        ("GATEWATCH_GATEWAY__PORT__X", "names no setting; did you mean GATEWATCH_GATEWAY__PORT?"),
+        ("GATEWATCH_Q", "names no setting; `gatewatch config schema` shows every key"),
+    ],
+)
+def test_suggests_known_variables(tmp_path: Path, variable: str, said: str):
+    """An unknown variable with our prefix is an error that leads to the right one."""
+    assert problems_of(tmp_path, environ={variable: "1"}) == [f"{variable}: {said}"]
+
+
+CONTRADICTIONS = [
+    (
+        "gateway: {pong_timeout: 30s}",
+        "1:25: gateway.pong_timeout: a client must have answered a ping before the next one",
+    ),
+    ("gateway: {ping_interval: 2s}", "1:26: gateway.ping_interval: a client must have answered"),
+    (
+        "gateway: {namespaces: [{name: ab}, {name: cd}, {name: ab}]}",
+        "1:55: gateway.namespaces[2].name: the namespace ab stands there twice",
+    ),
+    (
+        "health: {checks: [{name: a, http: {url: 'http://x'}}, {name: a, http: {url: 'http://x'}}]}",
+        "health.checks[1].name: the name a stands there twice",
+    ),
+    ("operations: {host: 0.0.0.0}", "operations.host: 0.0.0.0 is open to the network: set oper"),
+    ("operations: {host: ''}", "operations.host: every address is open to the network"),
+    ("operations: {auth: {username: x}}", "operations.auth.username: username and password are"),
+    ("operations: {auth: {password: x}}", "operations.auth.password: username and password are"),
+    (
+        "gateway: {host: 0.0.0.0, api_key: dev-key}",
+        "gateway.api_key: the key of the shipped example is known to everyone",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), CONTRADICTIONS)
+def test_refuses_values_that_do_not_go_together(tmp_path: Path, text: str, said: str):
+    """Values that are fine alone and wrong together are reported at one that was given."""
+    (problem,) = problems_of(tmp_path, text)
+
+    assert said in problem
+
+
+def test_contradictions_are_found_beside_other_problems(tmp_path: Path):
+    """A wrong value somewhere does not hide what does not go together elsewhere."""
+    problems = problems_of(
+        tmp_path,
+        "batching: {max_bytes: x}\ngateway: {pong_timeout: 30s}\noperations: {host: 0.0.0.0}\n",
+    )
+
+    assert [problem.split(": ")[1] for problem in problems] == [
+        "batching.max_bytes",
+        "gateway.pong_timeout",
+        "operations.host",
+    ]
+
+
+def test_a_wrong_value_leads_to_no_second_problem(tmp_path: Path):
+    """What is wrong already is not compared with its neighbours."""
+    problems = problems_of(
+        tmp_path,
+        "gateway: {ping_interval: x, pong_timeout: 30s}\n"
+        "operations: {host: 0.0.0.0, auth: {bearer_token: 1}}\n",
+    )
+
+    assert len(problems) == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gateway: {api_key: 123456789}",
+        "gateway: {token: 123456789}",
+        "operations: {auth: 123456789}",
+        "telemetry: {otlp: {headers: {a: 123456789}}}",
+        "telemetry: {otlp: {headers: 123456789}}",
+    ],
+)
+def test_never_prints_a_secret(tmp_path: Path, text: str):
+    """What was given in the place of a secret, or around it, is not repeated."""
+    (problem,) = problems_of(tmp_path, text)
+
+    assert "123456789" not in problem
+    assert "got ***, expected" in problem
+
+
+def test_never_prints_a_password_in_a_url(tmp_path: Path):
+    """A URL that is not allowed is shown without its password."""
+    text = "health: {checks: [{name: a, http: {url: 'ftp://me:hunter2@x/'}}]}"
+
+    (problem,) = problems_of(tmp_path, text)
+
+    assert "got 'ftp://me:***@x/'" in problem
+
+
+@pytest.mark.parametrize(
+    ("secret", "said"), [("''", "is empty"), ("'***'", "only stands for a secret that was hidden")]
+)
+def test_refuses_secrets_that_are_none(tmp_path: Path, secret: str, said: str):
+    """An empty key would let everyone in, and asterisks were copied from a listing."""
+    (problem,) = problems_of(tmp_path, f"gateway: {{api_key: {secret}}}")
+
+    assert said in problem
+
+
+def test_shows_the_beginning_of_a_long_value(tmp_path: Path):
+    """A value of a thousand characters is shortened."""
+    (problem,) = problems_of(tmp_path, f"telemetry: {{log_level: {'x' * 1000}}}")
+
+    assert len(problem) < 250
+
+
+def test_a_layer_cannot_hide_a_broken_section(tmp_path: Path):
+    """A variable for a key of a section that is no section leaves the mistake to be found."""
+    environ = {"GATEWATCH_GATEWAY__PORT": "9"}
+
+    (problem,) = problems_of(tmp_path, "gateway: 5\n", environ=environ)
+
+    assert problem.startswith("gatewatch.yaml:1:10: gateway: got ***, expected a section")
+
+
+def test_broken_yaml_in_a_variable(tmp_path: Path):
+    """A variable that is to hold a list and is no YAML says so."""
+    environ = {"GATEWATCH_ALERTS__RULE_FILES": "[a"}
+
+    (problem,) = problems_of(tmp_path, environ=environ)
+
+    assert problem.startswith("GATEWATCH_ALERTS__RULE_FILES: alerts.rule_files: not valid YAML")
