@@ -6,7 +6,6 @@ from random import Random
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from alerts.clock import Clock
 from service.codec import encode
@@ -105,11 +104,9 @@ class Gateway:
             node=node,
         )
 
-    def application(self, *middlewares: Middleware) -> web.Application:
+    def application(self) -> web.Application:
         """Return the application to listen with."""
-        application = web.Application(
-            client_max_size=self._settings.max_api_body_size, middlewares=middlewares
-        )
+        application = web.Application(client_max_size=self._settings.max_api_body_size)
         application.router.add_get(PATH, self._endpoint.handle)
         application.router.add_post("/api/{method}", self._api.handle)
         application.router.add_get("/health", self._health)

@@ -142,12 +142,21 @@ class DrainReport:
 
 @dataclass(slots=True)
 class ConnectionStats:
-    """Counts since the start."""
+    """Counts since the start, and the queues as they were measured last.
+
+    Attributes:
+        accepted: Connections that were opened.
+        refused: Connections that were not, by cause.
+        closed: Connections closed from this side, by code.
+        queued_bytes: Bytes waiting for clients to take them, over all connections.
+        largest_queue_bytes: Bytes waiting for the slowest client.
+    """
 
     accepted: int = 0
     refused: dict[str, int] = field(default_factory=lambda: {"limit": 0, "draining": 0})
     closed: dict[int, int] = field(default_factory=dict)
-    sweeps: int = 0
+    queued_bytes: int = 0
+    largest_queue_bytes: int = 0
 
 
 class WebSocketConnectionManager(Generic[Connection]):
@@ -220,9 +229,8 @@ class WebSocketConnectionManager(Generic[Connection]):
 
     async def health_check(self) -> SweepReport:
         """Look at every connection once: close the dead and the idle, ping the silent."""
-        self.stats.sweeps += 1
         policy = self._policy
-        checked = pinged = dead = idle = queued = largest = 0
+        checked = pinged = dead = idle = 0
         oldest = self._clock.monotonic()
         for connection in self:
             if checked and checked % _SWEEP_SLICE == 0:
@@ -232,9 +240,6 @@ class WebSocketConnectionManager(Generic[Connection]):
             checked += 1
             now = self._clock.monotonic()
             oldest = min(oldest, connection.opened_at)
-            waiting = connection.queued_bytes
-            queued += waiting
-            largest = max(largest, waiting)
             pinged_at = connection.awaiting_pong_since
             silent_s = now - connection.last_activity
             if pinged_at is not None and now - pinged_at >= policy.pong_timeout_s:
@@ -246,8 +251,26 @@ class WebSocketConnectionManager(Generic[Connection]):
             elif pinged_at is None and silent_s >= policy.ping_after_s:
                 pinged += 1
                 connection.ping()
-        age = self._clock.monotonic() - oldest
-        return SweepReport(checked, pinged, dead, idle, queued, largest, age)
+        self.measure_queues()
+        stats = self.stats
+        return SweepReport(
+            checked=checked,
+            pinged=pinged,
+            closed_dead=dead,
+            closed_idle=idle,
+            queued_bytes=stats.queued_bytes,
+            largest_queue_bytes=stats.largest_queue_bytes,
+            oldest_s=self._clock.monotonic() - oldest,
+        )
+
+    def measure_queues(self) -> None:
+        """Note in ``stats`` how much waits for clients to take it."""
+        total = largest = 0
+        for connection in self._connections.values():
+            waiting = connection.queued_bytes
+            total += waiting
+            largest = max(largest, waiting)
+        self.stats.queued_bytes, self.stats.largest_queue_bytes = total, largest
 
     async def drain(self, timeout_s: float) -> DrainReport:
         """Take no more connections, close all that are open, and wait until they have ended.

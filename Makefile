@@ -1,0 +1,44 @@
+# Everything runs in .venv, which is made when it is missing or pyproject.toml changed.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+
+.PHONY: run demo test lint format bench e2e clean
+
+run: .venv/.installed
+	$(BIN)/gatewatch serve --config gatewatch.yaml
+
+demo: .venv/.installed
+	$(BIN)/gatewatch demo
+
+test: .venv/.installed-dev
+	$(BIN)/pytest
+
+lint: .venv/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.installed-dev
+	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
+
+e2e: .venv/.installed-dev
+	PATH="$(CURDIR)/$(BIN):$$PATH" tests/external/run
+
+.venv/bin/pip:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: .venv/bin/pip pyproject.toml
+	$(INSTALL) --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/bin/pip pyproject.toml
+	$(INSTALL) --editable '.[dev]'
+	touch $@ .venv/.installed
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,93 @@
+"""The gateway's counts as metrics. Read on the collector's thread: copies and integers only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from service.gateway.batcher import FlushReason
+from service.gateway.gateway import Gateway
+from service.gateway.hub import BATCHER_NAME
+from service.telemetry import instruments
+from service.telemetry.observers import Observers
+
+Values = Iterable[tuple[float, Mapping[str, str]]]
+
+_BATCHER: Final = {"gateway.batcher.name": BATCHER_NAME}
+
+
+class GatewayObservation:
+    """Reads one gateway."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        """Say which."""
+        self._stats = gateway.stats
+        self._connections = gateway.connections
+        self._hub = gateway.hub
+        self._batcher = gateway.hub.batcher_stats
+
+    def register(self, observers: Observers) -> None:
+        """Have every count of the gateway read at each collection."""
+        stats, batcher = self._stats, self._batcher
+        observe = observers.observe
+        observe(instruments.CONNECTION_COUNT, self._count)
+        observe(instruments.CONNECTION_LIMIT, self._limit)
+        observe(instruments.CONNECTION_HANDSHAKES, self._handshakes)
+        observe(instruments.CONNECTION_CLOSED, self._closed)
+        observe(instruments.SUBSCRIPTION_COUNT, lambda: [(stats.subscriptions, {})])
+        observe(instruments.CHANNEL_COUNT, lambda: [(len(self._hub), {})])
+        observe(instruments.SEND_QUEUE_USAGE, lambda: [(self._connections.stats.queued_bytes, {})])
+        observe(
+            instruments.SEND_QUEUE_LARGEST,
+            lambda: [(self._connections.stats.largest_queue_bytes, {})],
+        )
+        observe(instruments.MESSAGE_RECEIVED, self._received)
+        observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
+        observe(instruments.MESSAGE_DROPPED, self._dropped)
+        observe(instruments.MESSAGE_IO, self._io)
+        observe(instruments.COMMANDS, self._commands)
+        observe(instruments.BATCH_ITEMS, lambda: [(batcher.items, _BATCHER)])
+        observe(instruments.BATCH_FLUSHES, self._flushes)
+        observe(instruments.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
+        observe(instruments.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
+        observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
+
+    def _count(self) -> Values:
+        attributes = {"gateway.connection.state": "open", "gateway.transport": "websocket"}
+        return [(len(self._connections), attributes)]
+
+    def _limit(self) -> Values:
+        return [(self._connections.policy.max_connections, {})]
+
+    def _handshakes(self) -> Values:
+        stats = self._connections.stats
+        refused = [(count, {"error.type": cause}) for cause, count in stats.refused.copy().items()]
+        return [(stats.accepted, {}), *refused]
+
+    def _closed(self) -> Values:
+        closed = self._connections.stats.closed.copy()
+        return [(count, {"gateway.close.code": str(code)}) for code, count in closed.items()]
+
+    def _received(self) -> Values:
+        received = self._stats.received
+        return [
+            (received[source], {"gateway.message.source": source}) for source in ("api", "client")
+        ]
+
+    def _dropped(self) -> Values:
+        return [(self._stats.dropped["slow_consumer"], {"error.type": "slow_consumer"})]
+
+    def _io(self) -> Values:
+        return [
+            (self._stats.bytes_in, {"network.io.direction": "receive"}),
+            (self._stats.bytes_out, {"network.io.direction": "transmit"}),
+        ]
+
+    def _commands(self) -> Values:
+        for (method, error), count in self._stats.commands.copy().items():
+            attributes = {"messaging.operation.name": method}
+            yield count, attributes | {"error.type": error} if error else attributes
+
+    def _flushes(self) -> Values:
+        for reason in FlushReason:
+            yield self._batcher.flushes[reason], _BATCHER | {"gateway.flush.reason": reason.value}
