@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterable
 
+import typer
+
 from alerts.errors import Problem
 
 EXIT_OK = 0
@@ -16,8 +18,8 @@ EXIT_USAGE = 2
 
 
 def write_line(text: str) -> None:
-    """Write a line of a result."""
-    sys.stdout.write(f"{text}\n")
+    """Write a line of a result, at once, so that a reader that went away is noticed here."""
+    typer.echo(text)
 
 
 def write_json(value: object) -> None:

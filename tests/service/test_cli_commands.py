@@ -1,0 +1,148 @@
+"""The command `gatewatch` as a whole, `token`, `rules`, and errors before anything runs."""
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import jwt
+import pytest
+
+from service.cli import main
+from tests.support.command import gatewatch
+
+SECRET = "0123456789abcdef0123456789abcdef"
+COMMANDS = (
+    ["serve"],
+    ["demo"],
+    ["health"],
+    ["token"],
+    ["config"],
+    ["config", "check"],
+    ["config", "schema"],
+    ["config", "show"],
+    ["rules"],
+    ["rules", "check"],
+)
+
+
+def test_the_installed_command_says_its_version():
+    """The command that installing puts beside the interpreter works."""
+    command = shutil.which("gatewatch", path=str(Path(sys.executable).parent))
+    assert command is not None
+
+    done = subprocess.run([command, "--version"], capture_output=True, text=True, check=True)
+
+    assert done.stdout == f"gatewatch {version('gatewatch')}\n"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help(command: list[str], capsys: pytest.CaptureFixture[str]):
+    """Each command explains itself in lines that fit a terminal."""
+    code = main([*command, "--help"])
+
+    text = capsys.readouterr().out
+    assert code == 0
+    assert text.startswith(f"Usage: gatewatch {' '.join(command)}")
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_the_overview_lists_what_there_is(capsys: pytest.CaptureFixture[str]):
+    """Without a command the commands are listed, and that is a usage error."""
+    code = main([])
+
+    listed = capsys.readouterr().err
+    assert code == 2
+    assert all(f"\n  {command[0]} " in listed for command in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["serv"], "No such command 'serv'"),
+        (["serve", "--prot", "1"], "No such option: --prot"),
+        (["serve", "--port", "x"], "Invalid value for '--port'"),
+        (["token"], "Missing option '--user'"),
+        (["token", "--user", ""], "it is empty"),
+        (["token", "--user", "a", "--ttl", "5"], "'5' is not a duration"),
+        (["token", "--user", "a", "--ttl", "10ms"], "too short"),
+        (["token", "--user", "a", "--channel", "b"], "subscription tokens are not supported"),
+        (["rules", "check"], "Missing argument"),
+    ],
+)
+def test_usage_errors(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    """A command line that cannot be used says why on stderr and exits with 2."""
+    code = main(arguments)
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (2, "")
+    assert said in printed.err
+
+
+@pytest.mark.parametrize("command", ["serve", "health", "token --user a"])
+def test_configuration_errors(command: str, tmp_path: Path):
+    """Commands that need settings print the problems, a line for each, and exit with 2."""
+    (tmp_path / "gatewatch.yaml").write_text("gateway: {port: x, prot: 1}\n", encoding="utf-8")
+
+    done = gatewatch(*command.split(), directory=tmp_path)
+
+    assert (done.code, done.out) == (2, "")
+    assert [line.split(": ")[1] for line in done.err.splitlines()] == [
+        "gateway.port",
+        "gateway.prot",
+    ]
+
+
+def test_the_ports_of_serve_are_settings(tmp_path: Path):
+    """--port and --ops-port are checked as the settings they stand for."""
+    done = gatewatch("serve", "--port", "70000", "--ops-port", "-1", directory=tmp_path)
+
+    assert done.code == 2
+    assert "gateway.port: got 70000, expected a whole number from 0 to 65535" in done.err
+    assert "operations.port: got -1, expected a whole number from 0 to 65535" in done.err
+
+
+def test_a_token_speaks_for_a_user(tmp_path: Path):
+    """The token is signed with the configured secret and carries the required claims."""
+    done = gatewatch(
+        *("token", "--user", "ann", "--ttl", "90s"),
+        *("--set", "gateway.token.audience=us", "--set", "gateway.token.issuer=me"),
+        directory=tmp_path,
+        environ={"GATEWATCH_GATEWAY__TOKEN__HMAC_SECRET": SECRET},
+    )
+
+    claims = jwt.decode(done.out.strip(), SECRET, ["HS256"], audience="us", issuer="me")
+    assert (done.code, done.err) == (0, "")
+    assert claims["sub"] == "ann"
+    assert claims["exp"] - claims["iat"] == 90
+
+
+def test_a_token_needs_a_secret(tmp_path: Path):
+    """Without a secret the command says which key to set."""
+    done = gatewatch("token", "--user", "ann", directory=tmp_path)
+
+    assert (done.code, done.out) == (2, "")
+    assert "gateway.token.hmac_secret: not set, so no token can be signed" in done.err
+
+
+def test_a_short_secret_is_remarked_on(tmp_path: Path):
+    """A secret that is too short still signs, with a remark that does not repeat it."""
+    setting = "gateway.token.hmac_secret=hush"
+
+    done = gatewatch("token", "--user", "ann", "--set", setting, "--json", directory=tmp_path)
+
+    assert jwt.get_unverified_header(json.loads(done.out)["token"])["alg"] == "HS256"
+    assert done.err == "gateway.token.hmac_secret: too short to be safe; take 32 bytes or more\n"
+
+
+def test_no_reader_is_no_traceback(tmp_path: Path):
+    """A pipe that is closed early ends the command in silence."""
+    command = f"{sys.executable} -m service.cli config schema | head -c 1"
+
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+
+    assert (done.stdout, done.stderr) == ("{", "")

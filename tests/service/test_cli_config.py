@@ -1,0 +1,139 @@
+"""`gatewatch config`, as a process: what it prints and how it exits."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+from tests.support.command import gatewatch
+
+EXAMPLE = Path(__file__).parents[2] / "gatewatch.yaml"
+
+
+def test_check_finds_nothing_wrong_with_the_shipped_example(tmp_path: Path):
+    """The configuration that is shipped is good."""
+    done = gatewatch("config", "check", str(EXAMPLE), directory=tmp_path)
+
+    assert (done.code, done.out, done.err) == (0, f"{EXAMPLE}: good\n", "")
+
+
+def test_the_shipped_example_is_good_with_every_comment_taken_away(tmp_path: Path):
+    """What is commented out in the example works once it is not; the files it names apart."""
+    lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("gateway:"))
+    text = "\n".join(
+        line.replace("# ", "", 1) if line.lstrip().startswith("#") else line
+        for line in lines[head:]
+    )
+    (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "rules.yaml").touch()
+    (tmp_path / "alertmanager.yaml").touch()
+
+    done = gatewatch("config", "check", directory=tmp_path)
+
+    assert (done.code, done.err) == (0, "")
+
+
+def test_check_without_a_file_checks_the_rest(tmp_path: Path):
+    """Without a file the defaults and the environment are checked, and it says so."""
+    done = gatewatch("config", "check", directory=tmp_path)
+
+    assert done.code == 0
+    assert done.out == "defaults (there is no gatewatch.yaml here): good\n"
+
+
+def test_check_prints_every_problem_on_its_line(tmp_path: Path):
+    """Problems go to stderr as file:line:column, and the exit code is 1."""
+    (tmp_path / "bad.yaml").write_text("gateway:\n  port: x\n  prot: 1\n", encoding="utf-8")
+
+    done = gatewatch(
+        "config", "check", "bad.yaml", directory=tmp_path, environ={"GATEWATCH_GATEWEY": "1"}
+    )
+
+    assert done.code == 1
+    assert done.out == ""
+    assert done.err.splitlines() == [
+        "GATEWATCH_GATEWEY: names no setting; did you mean GATEWATCH_GATEWAY?",
+        "bad.yaml:2:9: gateway.port: got 'x', expected a whole number from 0 to 65535",
+        "bad.yaml:3:3: gateway.prot: unknown key; did you mean port?",
+    ]
+
+
+def test_check_looks_for_the_files_that_are_named(tmp_path: Path):
+    """A rule file or an Alertmanager configuration that is not there is a problem."""
+    text = "alerts: {rule_files: [r.yaml, '*.rules'], alertmanager_config: am.yaml}\n"
+    (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
+
+    done = gatewatch("config", "check", directory=tmp_path)
+
+    assert done.code == 1
+    assert f"{tmp_path}/r.yaml: there is no such rule file\n" in done.err
+    assert f"{tmp_path}/am.yaml: there is no such file" in done.err
+
+
+def test_check_for_machines(tmp_path: Path):
+    """With --json the same problems are data, and the exit code is the same."""
+    (tmp_path / "gatewatch.yaml").write_text("gateway: {port: x}\n", encoding="utf-8")
+
+    done = gatewatch("config", "check", "--json", directory=tmp_path)
+
+    assert done.code == 1
+    assert json.loads(done.out)["problems"][0] == {
+        "file": "gatewatch.yaml",
+        "line": 1,
+        "column": 17,
+        "message": "gateway.port: got 'x', expected a whole number from 0 to 65535",
+    }
+
+
+def test_check_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path):
+    """Nothing was checked, so the exit code is 2."""
+    done = gatewatch("config", "check", "none.yaml", directory=tmp_path)
+
+    assert done.code == 2
+    assert "none.yaml' does not exist" in done.err
+
+
+def test_schema_is_json(tmp_path: Path):
+    """The schema is JSON and describes the file."""
+    done = gatewatch("config", "schema", directory=tmp_path)
+
+    schema = json.loads(done.out)
+    assert done.code == 0
+    assert schema["title"] == "gatewatch.yaml"
+    assert schema["$defs"]["GatewaySettings"]["properties"]["port"]["maximum"] == 65535
+
+
+def test_show_prints_what_is_in_effect_and_where_it_was_set(tmp_path: Path):
+    """File, environment and --set come together; secrets are hidden."""
+    (tmp_path / "gatewatch.yaml").write_text("gateway: {api_key: s3cret}\n", encoding="utf-8")
+
+    done = gatewatch(
+        "config",
+        "show",
+        "--set",
+        "batching.max_delay=20ms",
+        directory=tmp_path,
+        environ={"GATEWATCH_GATEWAY__PORT": "9000"},
+    )
+
+    assert done.code == 0
+    assert "  port: 9000  # GATEWATCH_GATEWAY__PORT\n" in done.out
+    assert "  max_delay: 20ms  # --set batching.max_delay\n" in done.out
+    assert "  api_key: '***'  # gatewatch.yaml:1\n" in done.out
+    assert yaml.safe_load(done.out)["service"]["data_dir"] == str(tmp_path / "data")
+
+
+def test_show_for_machines(tmp_path: Path):
+    """With --json the settings are one object."""
+    done = gatewatch("config", "show", "--json", directory=tmp_path)
+
+    assert json.loads(done.out)["gateway"]["idle_timeout"] == "5m"
+
+
+def test_show_of_a_bad_configuration_is_a_configuration_error(tmp_path: Path):
+    """A command that needs settings and cannot have them exits with 2, without a traceback."""
+    done = gatewatch("config", "show", "-c", "none.yaml", directory=tmp_path)
+
+    assert done.code == 2
+    assert done.err == "none.yaml: cannot read it: No such file or directory\n"
