@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from typing import Final
+
+import numpy as np
+
+from alerts.promql import aggregations, plan
+from alerts.promql.context import Context, SampleBudget
+from alerts.promql.errors import PromQLError
+from alerts.promql.evaluator import FUNCTIONS, Value, evaluate, windows
 from alerts.promql.plan import Query
-from alerts.promql.values import InstantResult, RangeResult, Sample
+from alerts.promql.values import InstantResult, RangeResult, Sample, SeriesPoints
+from alerts.promql.vectors import Times, Vector, merge_equal_labels
+from alerts.series.bits import is_absent
+from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore
+
+_REMEMBERED_QUERIES: Final = 4_096
 
 
 class Engine:
@@ -14,12 +29,27 @@ class Engine:
         store: Where the series are.
         lookback_s: How old a sample an instant selector still takes, in seconds.
         max_samples: Samples one query may load before it is refused.
+        subquery_step_s: The step of subqueries that name none, in seconds.
+        delays_name_removal: Take the metric name off results when the query is done instead of
+            in each operator (Prometheus: ``--enable-feature=promql-delayed-name-removal``).
     """
 
     def __init__(
-        self, store: SeriesStore, *, lookback_s: float = 300.0, max_samples: int = 50_000_000
+        self,
+        store: SeriesStore,
+        *,
+        lookback_s: float = 300.0,
+        max_samples: int = 50_000_000,
+        subquery_step_s: float = 60.0,
+        delays_name_removal: bool = False,
     ) -> None:
-        raise NotImplementedError
+        self._store = store
+        self._lookback_ms = round(lookback_s * 1000)
+        self._max_samples = max_samples
+        self._subquery_step_ms = round(subquery_step_s * 1000)
+        self._delays_names = delays_name_removal
+        self._queries: OrderedDict[str, Query] = OrderedDict()
+        self._lock = threading.Lock()
 
     def prepare(self, expression: str) -> Query:
         """Parse, check and plan an expression; remembered for the next time.
@@ -27,7 +57,17 @@ class Engine:
         Raises:
             PromQLError: The expression is wrong or uses what is not covered.
         """
-        raise NotImplementedError
+        with self._lock:
+            query = self._queries.get(expression)
+            if query is not None:
+                self._queries.move_to_end(expression)
+                return query
+        query = plan.prepare(expression, functions=FUNCTIONS, aggregations=aggregations.NAMES)
+        with self._lock:
+            self._queries[expression] = query
+            if len(self._queries) > _REMEMBERED_QUERIES:
+                self._queries.popitem(last=False)
+        return query
 
     def instant(self, query: Query, timestamp_ms: int) -> InstantResult:
         """Evaluate at one time.
@@ -35,7 +75,15 @@ class Engine:
         Raises:
             PromQLError: The data does not allow it (duplicate label sets, too many samples, ...).
         """
-        raise NotImplementedError
+        times = np.array([timestamp_ms], dtype=np.int64)
+        if query.kind == "matrix":
+            return self._matrix(query, timestamp_ms, times)
+        value = self._evaluate(query, times)
+        if isinstance(value, str):
+            return InstantResult("string", timestamp_ms, text=value)
+        if isinstance(value, Vector):
+            return InstantResult("vector", timestamp_ms, samples=_samples(value))
+        return InstantResult("scalar", timestamp_ms, (Sample(Labels(), float(value[0])),))
 
     def instant_vector(self, query: Query, timestamp_ms: int) -> tuple[Sample, ...]:
         """Evaluate at one time for a rule: a scalar becomes one sample without labels.
@@ -43,12 +91,100 @@ class Engine:
         Raises:
             PromQLError: As ``instant``; or the query gives neither a vector nor a scalar.
         """
-        raise NotImplementedError
+        _require_numbers(query)
+        value = self._evaluate(query, np.array([timestamp_ms], dtype=np.int64))
+        if isinstance(value, Vector):
+            return _samples(value)
+        return (Sample(Labels(), float(value[0])),)
 
     def range(self, query: Query, start_ms: int, end_ms: int, step_ms: int) -> RangeResult:
         """Evaluate at ``start_ms``, ``start_ms + step_ms``, ... up to ``end_ms``.
 
         Raises:
-            PromQLError: As ``instant``; or the query gives neither a vector nor a scalar.
+            PromQLError: As ``instant``; or the query gives neither a vector nor a scalar; or the
+                step is not positive, or the end before the start.
         """
-        raise NotImplementedError
+        _require_numbers(query)
+        if step_ms <= 0:
+            raise PromQLError(f"the step must be positive, not {step_ms} ms")
+        if end_ms < start_ms:
+            raise PromQLError(f"the end, {end_ms} ms, is before the start, {start_ms} ms")
+        times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        value = self._evaluate(query, times)
+        if isinstance(value, Vector):
+            return RangeResult(_series(value, times))
+        scalar = np.broadcast_to(np.asarray(value, dtype=np.float64), times.shape)
+        return RangeResult((SeriesPoints(Labels(), times, scalar),))
+
+    def _context(self, query: Query, times: Times) -> Context:
+        return Context(
+            self._store,
+            query.memo,
+            times,
+            int(times[0]),
+            int(times[-1]),
+            self._lookback_ms,
+            self._subquery_step_ms,
+            self._delays_names,
+            SampleBudget(self._max_samples),
+        )
+
+    def _evaluate(self, query: Query, times: Times) -> Value:
+        # Division by zero and the like are ordinary results in PromQL.
+        with np.errstate(all="ignore"):
+            value = evaluate(query.root, self._context(query, times))
+        if isinstance(value, Vector):
+            return _named(value)
+        return value
+
+    def _matrix(self, query: Query, timestamp_ms: int, times: Times) -> InstantResult:
+        """Return the raw samples of a range selector, or those a subquery comes to."""
+        with np.errstate(all="ignore"):
+            cut = windows(query.root, self._context(query, times))
+        after_ms, until_ms = int(cut.ends_ms[0]) - cut.range_ms, int(cut.ends_ms[0])
+        labels = cut.frame.final().labels
+        found: list[SeriesPoints] = []
+        for block in cut.blocks:
+            inside = (block.times_ms > after_ms) & (block.times_ms <= until_ms)
+            block_times, values = block.times_ms[inside], block.values[inside]
+            present = ~is_absent(values)
+            for column, label_set in enumerate(labels[block.positions]):
+                there = present[:, column]
+                if there.any():
+                    found.append(SeriesPoints(label_set, block_times[there], values[there, column]))
+        found.sort(key=lambda points: points.labels)
+        return InstantResult("matrix", timestamp_ms, series=tuple(found))
+
+
+def _require_numbers(query: Query) -> None:
+    if query.kind not in ("vector", "scalar"):
+        name = {"matrix": "range vector", "string": "string"}[query.kind]
+        raise PromQLError(
+            f"the expression gives a {name}, but an instant vector or a scalar is needed",
+            expression=query.expression,
+        )
+
+
+def _named(vector: Vector) -> Vector:
+    """Take off the names that were to go when the query is done."""
+    if vector.frame.nameless is None:
+        return vector
+    return merge_equal_labels(Vector(vector.frame.final(), vector.values, vector.present))
+
+
+def _samples(vector: Vector) -> tuple[Sample, ...]:
+    labels = vector.frame.labels
+    values = vector.values[:, 0].tolist()
+    rows = np.flatnonzero(vector.present[:, 0]).tolist()
+    return tuple([Sample(labels[row], values[row]) for row in rows])
+
+
+def _series(vector: Vector, times: Times) -> tuple[SeriesPoints, ...]:
+    merged = merge_equal_labels(vector)
+    found = []
+    for row in np.flatnonzero(merged.present.any(axis=1)).tolist():
+        there = merged.present[row]
+        points = SeriesPoints(merged.frame.labels[row], times[there], merged.values[row][there])
+        found.append(points)
+    found.sort(key=lambda points: points.labels)
+    return tuple(found)

@@ -38,7 +38,8 @@ def is_missing(values: Floats) -> Bools:
 
 def is_absent(values: Floats) -> Bools:
     """Tell which places hold no sample: nothing was set, or a staleness marker was."""
-    return np.equal(values.view(np.uint64) & _CLEAR_LOWEST, STALE_BITS)
+    bits: NDArray[np.uint64] = values.view(np.uint64) & _CLEAR_LOWEST
+    return np.equal(bits, STALE_BITS)
 
 
 def ordinary(values: Floats) -> Floats:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import re2  # type: ignore[import-untyped]  # google-re2 ships no type information
 
@@ -30,22 +31,25 @@ def compile_regex(pattern: str) -> Callable[[str], bool]:
     Raises:
         ValueError: The pattern is no RE2 pattern; the text says why.
     """
-    options = re2.Options()
-    options.dot_nl = True
-    options.log_errors = False
-    options.max_mem = _MAX_REGEX_MEMORY_BYTES
-    try:
-        regex = re2.compile(pattern, options)
-    except re2.error as error:
-        reason = error.args[0] if error.args else error
-        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
-        raise ValueError(f"{pattern!r} is no RE2 regular expression: {text}") from None
-    fullmatch = regex.fullmatch
+    fullmatch = _compiled(pattern).fullmatch
 
     def test(value: str) -> bool:
         return fullmatch(value) is not None
 
     return test
+
+
+def _compiled(pattern: str) -> Any:
+    options = re2.Options()
+    options.dot_nl = True
+    options.log_errors = False
+    options.max_mem = _MAX_REGEX_MEMORY_BYTES
+    try:
+        return re2.compile(pattern, options)
+    except re2.error as error:
+        reason = error.args[0] if error.args else error
+        text = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"{pattern!r} is no RE2 regular expression: {text}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,23 @@ class Matcher:
     def __str__(self) -> str:
         escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         return f'{self.name}{self.op}"{escaped}"'
+
+
+def regex_groups(pattern: str) -> Callable[[str], dict[str, str] | None]:
+    """Return what matches a fully anchored RE2 pattern: its groups by number and name.
+
+    Raises:
+        ValueError: The pattern is no RE2 pattern; the text says why.
+    """
+    regex = _compiled(pattern)
+
+    def groups(value: str) -> dict[str, str] | None:
+        match = regex.fullmatch(value)
+        if match is None:
+            return None
+        numbered = enumerate((match.group(0), *match.groups()))
+        found = {str(number): text or "" for number, text in numbered}
+        found.update((name, text or "") for name, text in match.groupdict().items())
+        return found
+
+    return groups

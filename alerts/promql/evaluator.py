@@ -1,0 +1,292 @@
+"""Walks a plan: evaluates each node over all steps at once and hands results to its operator."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from alerts.promql import (
+    aggregations,
+    binary,
+    functions,
+    histogram,
+    label_functions,
+    range_functions,
+)
+from alerts.promql.context import Context
+from alerts.promql.errors import PromQLError
+from alerts.promql.plan import (
+    SET_OPERATORS,
+    Aggregate,
+    Binary,
+    Call,
+    Negate,
+    Node,
+    Number,
+    RangeSelector,
+    Selector,
+    String,
+    Subquery,
+)
+from alerts.promql.selectors import Windows, instant_vector, pinned, range_vector
+from alerts.promql.vectors import Floats, Frame, Vector, merge_equal_labels
+from alerts.series.bits import MISSING_BITS
+from alerts.series.store import Block
+
+Value = Vector | Floats | str
+"""A vector, a scalar ``(steps,)``, or a string."""
+
+_SPECIAL: Final = frozenset(
+    {
+        "absent",
+        "absent_over_time",
+        "histogram_quantile",
+        "label_join",
+        "label_replace",
+        "pi",
+        "scalar",
+        "sort",
+        "sort_desc",
+        "time",
+        "timestamp",
+        "vector",
+    }
+)
+FUNCTIONS: Final = (
+    _SPECIAL
+    | frozenset(range_functions.FUNCTIONS)
+    | frozenset(functions.ELEMENTWISE)
+    | frozenset(functions.CALENDAR)
+)
+"""Names of all functions that can be evaluated."""
+
+
+def evaluate(node: Node, context: Context) -> Value:
+    """Evaluate a node at the context's steps.
+
+    Raises:
+        PromQLError: The data does not allow it, or the node is a range vector.
+    """
+    match node:
+        case Number():
+            return np.full(context.steps, node.value)
+        case String():
+            return node.value
+        case Selector():
+            return instant_vector(node, context)[0]
+        case RangeSelector() | Subquery():
+            raise PromQLError("a range vector cannot be used here")
+        case _:
+            return _operate(node, context)
+
+
+def _operate(node: Call | Negate | Binary | Aggregate, context: Context) -> Value:
+    match node:
+        case Call():
+            return _call(node, context)
+        case Negate():
+            return _negate(node, context)
+        case Binary():
+            return _binary(node, context)
+        case Aggregate():
+            param = None if node.param is None else evaluate(node.param, context)
+            if isinstance(param, Vector):
+                raise PromQLError(f"the parameter of {node.op}() must be a scalar")
+            return aggregations.aggregate(node, _vector(node.expr, context), param, context)
+
+
+def windows(node: Node, context: Context) -> Windows:
+    """Return the windows of a range selector or a subquery."""
+    if isinstance(node, RangeSelector):
+        return range_vector(node, context)
+    if isinstance(node, Subquery):
+        return _subquery(node, context)
+    raise PromQLError("expected a range vector")
+
+
+def _subquery(node: Subquery, context: Context) -> Windows:
+    """Evaluate the inner expression at multiples of the step, and cut windows from the result."""
+    ends = pinned(context, node.at, node.offset_ms)
+    step_ms = node.step_ms or context.subquery_step_ms
+    after_ms = int(ends[0]) - node.range_ms
+    first_ms = (after_ms // step_ms + 1) * step_ms
+    times = np.arange(first_ms, int(ends[-1]) + 1, step_ms, dtype=np.int64)
+    if len(times) == 0:
+        return Windows(Frame(()), [], ends, node.range_ms)
+    inner = evaluate(node.expr, context.at(times))
+    vector = functions.from_scalar(inner) if isinstance(inner, np.ndarray) else inner
+    if isinstance(vector, str):
+        raise PromQLError("a subquery of a string has no samples")
+    samples = np.ascontiguousarray(vector.values.T)
+    samples.view(np.uint64)[~vector.present.T] = MISSING_BITS
+    context.budget.take(samples.size)
+    block = Block(slice(0, len(vector.frame)), times, samples)
+    return Windows(vector.frame, [block], ends, node.range_ms)
+
+
+def _vector(node: Node, context: Context) -> Vector:
+    value = evaluate(node, context)
+    if not isinstance(value, Vector):
+        raise PromQLError("expected an instant vector")
+    return value
+
+
+def _scalar(node: Node, context: Context) -> Floats:
+    value = evaluate(node, context)
+    if not isinstance(value, np.ndarray):
+        raise PromQLError("expected a scalar")
+    return value
+
+
+def _string(node: Node) -> str:
+    if not isinstance(node, String):
+        raise PromQLError("expected a string literal")
+    return node.value
+
+
+def _negate(node: Negate, context: Context) -> Value:
+    value = evaluate(node.expr, context)
+    if isinstance(value, np.ndarray):
+        return -value
+    if isinstance(value, str):
+        raise PromQLError("a string cannot be negated")
+    negated = Vector(value.frame, -value.values, value.present)
+    return context.without_names(node.slot, negated)
+
+
+def _binary(node: Binary, context: Context) -> Value:
+    lhs, rhs = evaluate(node.lhs, context), evaluate(node.rhs, context)
+    if isinstance(lhs, Vector) and isinstance(rhs, Vector):
+        if node.op in SET_OPERATORS:
+            return binary.set_operation(node, lhs, rhs, context)
+        return binary.vectors(node, lhs, rhs, context)
+    if isinstance(lhs, np.ndarray) and isinstance(rhs, np.ndarray):
+        return binary.scalars(node.op, lhs, rhs)
+    if isinstance(lhs, Vector) and isinstance(rhs, np.ndarray):
+        return binary.vector_and_scalar(node, lhs, rhs, context, swapped=False)
+    if isinstance(lhs, np.ndarray) and isinstance(rhs, Vector):
+        return binary.vector_and_scalar(node, rhs, lhs, context, swapped=True)
+    raise PromQLError(f"a string cannot be an operand of {node.op}")
+
+
+def _call(node: Call, context: Context) -> Value:
+    name = node.function
+    if name in range_functions.FUNCTIONS:
+        return _range_function(node, context)
+    if name in functions.ELEMENTWISE:
+        vector = _vector(node.args[0], context)
+        params = [_scalar(arg, context) for arg in node.args[1:]]
+        values = functions.ELEMENTWISE[name](vector.values, *params)
+        present = vector.present
+        if name == "clamp":
+            present = present & (params[0] <= params[1])
+        return context.without_names(node.slot, Vector(vector.frame, values, present))
+    if name in functions.CALENDAR:
+        moments = (
+            _vector(node.args[0], context)
+            if node.args
+            else functions.from_scalar(context.times_ms / 1000)
+        )
+        values = functions.CALENDAR[name](moments.values)
+        return context.without_names(node.slot, Vector(moments.frame, values, moments.present))
+    return _special(node, context)
+
+
+def _special(node: Call, context: Context) -> Value:
+    match node.function:
+        case "time":
+            return context.times_ms / 1000
+        case "pi":
+            return np.full(context.steps, np.pi)
+        case "scalar":
+            return functions.scalar(_vector(node.args[0], context))
+        case "vector":
+            return functions.from_scalar(_scalar(node.args[0], context))
+        case "sort" | "sort_desc":
+            vector = _vector(node.args[0], context)
+            return functions.sort(vector, descending=node.function == "sort_desc")
+        case "histogram_quantile":
+            wanted = _scalar(node.args[0], context)
+            buckets = _vector(node.args[1], context)
+            return histogram.quantile(node.slot, wanted, buckets, context)
+        case _:
+            return _of_selector_or_labels(node, context)
+
+
+def _of_selector_or_labels(node: Call, context: Context) -> Value:
+    match node.function:
+        case "timestamp":
+            return _timestamp(node, context)
+        case "absent":
+            vector = _vector(node.args[0], context)
+            selected = node.args[0]
+            matchers = selected.matchers if isinstance(selected, Selector) else ()
+            return functions.absent(matchers, vector.present)
+        case "absent_over_time":
+            return _absent_over_time(node.args[0], context)
+        case _:
+            return _relabel(node, context)
+
+
+def _timestamp(node: Call, context: Context) -> Vector:
+    """The time of the sample a selector took; of any other vector, the time of evaluation."""
+    selected = node.args[0]
+    if isinstance(selected, Selector):
+        vector, sampled_ms = instant_vector(selected, context)
+        seconds = sampled_ms / 1000
+    else:
+        vector = _vector(selected, context)
+        seconds = np.broadcast_to(context.times_ms / 1000, vector.values.shape)
+    return context.without_names(node.slot, Vector(vector.frame, seconds, vector.present))
+
+
+def _absent_over_time(node: Node, context: Context) -> Vector:
+    cut = windows(node, context)
+    present = np.zeros((1, len(cut.ends_ms)), dtype=np.bool_)
+    for window in cut:
+        present[0, window.steps] |= (window.count > 0).any(axis=1)
+    if len(cut.ends_ms) != context.steps:
+        present = np.broadcast_to(present, (1, context.steps))
+    matchers = node.selector.matchers if isinstance(node, RangeSelector) else ()
+    return functions.absent(matchers, present)
+
+
+def _relabel(node: Call, context: Context) -> Vector:
+    vector = _vector(node.args[0], context)
+    texts = tuple(_string(arg) for arg in node.args[1:])
+
+    def relabelled() -> Frame:
+        if node.function == "label_replace":
+            return label_functions.replace(vector.frame, *texts)
+        return label_functions.join(vector.frame, texts[0], texts[1], texts[2:])
+
+    frame = context.memo.recall((node.slot, "labels"), (vector.frame,), relabelled)
+    return merge_equal_labels(Vector(frame, vector.values, vector.present))
+
+
+def _range_function(node: Call, context: Context) -> Vector:
+    name = node.function
+    # The only scalar before a range vector is that of quantile_over_time.
+    position = 1 if name == "quantile_over_time" else 0
+    params = [_scalar(arg, context) for at, arg in enumerate(node.args) if at != position]
+    if name == "predict_linear":
+        params.insert(0, context.times_ms.astype(np.float64))
+    cut = windows(node.args[position], context)
+    if params and len(cut.ends_ms) != context.steps:
+        # The windows are pinned to one time, but what is asked of them varies.
+        cut = Windows(cut.frame, cut.blocks, cut.ends_ms.repeat(context.steps), cut.range_ms)
+    shape = (len(cut.ends_ms), len(cut.frame))
+    values = np.zeros(shape)
+    present = np.zeros(shape, dtype=np.bool_)
+    function = range_functions.FUNCTIONS[name]
+    for window in cut:
+        found = function(window, *(param[window.steps] for param in params))
+        values[window.steps, window.positions], present[window.steps, window.positions] = found
+    if len(values) != context.steps:
+        full = (context.steps, len(cut.frame))
+        values, present = np.broadcast_to(values, full), np.broadcast_to(present, full)
+    vector = Vector(cut.frame, values.T, present.T)
+    if name in range_functions.KEEP_NAMES:
+        return vector
+    return context.without_names(node.slot, vector)
