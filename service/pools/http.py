@@ -18,6 +18,7 @@ from opentelemetry.trace import TracerProvider
 from yarl import URL
 
 from alerts.clock import Clock
+from service import __version__
 from service.config.settings import HTTPPoolSettings
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http_counts import CountingConnector, EndpointStats, HTTPPoolStats, PoolCounts
@@ -79,18 +80,33 @@ class HTTPResponse:
             HTTPRequestError: The body is larger than ``max_bytes``, the connection broke, or the
                 request's time was over.
         """
+        body = await self._read_past(max_bytes)
+        if len(body) > max_bytes:
+            raise self._exchange.fail(
+                HTTPFailure.BODY_SIZE, f"the body is larger than {max_bytes} bytes"
+            )
+        return body
+
+    async def read_up_to(self, max_bytes: int) -> bytes:
+        """Return the beginning of the body, decompressed; the rest is not waited for.
+
+        Raises:
+            HTTPRequestError: The connection broke, or the request's time was over.
+        """
+        return (await self._read_past(max_bytes))[:max_bytes]
+
+    async def _read_past(self, max_bytes: int) -> bytes:
+        """Return the body, or the first chunks of it that are more than ``max_bytes``."""
         chunks: list[bytes] = []
         size = 0
         try:
             async for chunk in self._response.content.iter_any():
                 size += len(chunk)
-                if size > max_bytes:
-                    raise self._exchange.fail(
-                        HTTPFailure.BODY_SIZE, f"the body is larger than {max_bytes} bytes"
-                    )
                 chunks.append(chunk)
+                if size > max_bytes:
+                    break
         except (aiohttp.ClientError, OSError) as error:
-            raise self._exchange.translate(error) from error
+            raise self._exchange.translate(error) from self._exchange.shown_cause(error)
         return b"".join(chunks)
 
 
@@ -236,10 +252,11 @@ class HTTPConnectionPool:
     def _exchange(self, method: str, url: str | URL, *, secret_path: bool) -> Exchange:
         try:
             parsed = URL(url)
-        except ValueError as error:
+        except ValueError as error:  # its text may repeat the URL
+            detail = "not a URL" if secret_path else f"not a URL: {error}"
             raise HTTPRequestError(
-                HTTPFailure.INVALID_URL, method, "(unreadable)", f"not a URL: {error}"
-            ) from error
+                HTTPFailure.INVALID_URL, method, "(unreadable)", detail
+            ) from None
         exchange = Exchange(method, parsed, self._clock.monotonic(), secret_path=secret_path)
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise exchange.fail(
@@ -268,7 +285,7 @@ class HTTPConnectionPool:
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": "gatewatch"},
+            headers={"User-Agent": f"gatewatch/{__version__}"},
             # Order matters: request_spans has a span open from its own start to its own end, so
             # what adds to the span at the start stands after it, and at the end before it.
             trace_configs=[
@@ -306,7 +323,11 @@ class HTTPConnectionPool:
                 trace_request_ctx=exchange,
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise exchange.translate(error) from error
+            if self._closed:
+                failed = exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool was closed")
+            else:
+                failed = exchange.translate(error)
+            raise failed from exchange.shown_cause(error)
         exchange.status = response.status
         return response
 

@@ -113,6 +113,10 @@ class Exchange:
         shown = shown_url(self.url, secret_path=self.secret_path)
         return HTTPRequestError(failure, self.method, shown, detail)
 
+    def shown_cause(self, error: BaseException) -> BaseException | None:
+        """Return the error to chain, or None if its text could show a secret."""
+        return None if self.secret_path else error
+
     def translate(self, error: BaseException) -> HTTPRequestError:
         """Note a failure that aiohttp or the system reported and return the error to raise."""
         failure = self._classify(error)
@@ -134,7 +138,8 @@ class Exchange:
             return f"the answer is not HTTP: {error.message}".replace("\n", " ")[:300]
         if isinstance(error, aiohttp.ClientConnectorError):
             return f"no connection: {error.os_error}"
-        return f"{type(error).__name__}: {error}"[:300]
+        kind = type(error).__name__
+        return kind if self.secret_path else f"{kind}: {error}"[:300]
 
 
 def request_spans(tracer_provider: TracerProvider) -> aiohttp.TraceConfig:

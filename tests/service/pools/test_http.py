@@ -74,7 +74,7 @@ async def test_closing_fails_the_requests_in_progress(server, pool):
     await server.arrived.wait()
     await pool.aclose()
 
-    with pytest.raises(PoolError):
+    with pytest.raises(PoolError, match="the http pool was closed"):
         await request
     assert (pool.counts().in_use, pool.counts().idle) == (0, 0)
 
@@ -228,6 +228,23 @@ async def test_each_request_is_timed_once_with_its_outcome(server, pool, telemet
         (p.attributes["http.request.method"], p.attributes["error.type"]): p.count for p in points
     }
     assert seen == {("GET", "503"): 1, ("_OTHER", "timeout"): 1}
+
+
+async def test_the_beginning_of_a_body_can_be_enough(server, pool):
+    """Reading stops where the caller is satisfied, even if the server never does."""
+    async with pool.request("GET", server.url("/endless")) as response:
+        beginning = await response.read_up_to(10)
+
+    assert beginning == b"x" * 10
+    assert pool.counts().in_use == 0
+
+
+async def test_a_header_that_cannot_be_sent_is_an_error_of_the_request(server, pool):
+    """A line break in a header is refused before anything is sent."""
+    with pytest.raises(HTTPRequestError):
+        await pool.fetch("GET", server.url("/ok"), headers={"X-A": "1\r\nX-B: 2"})
+
+    assert server.requests == []
 
 
 async def test_an_error_of_the_caller_is_no_error_of_the_pool(server, pool):
