@@ -114,7 +114,7 @@ class Alerting:
         options: What can be tuned.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the composition of the library: one argument per collaborator
         self,
         *,
         engine: RuleEngine,

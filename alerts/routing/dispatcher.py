@@ -166,7 +166,9 @@ class Dispatcher:
                 continue
             try:
                 await self._flush(list(due.values()))
-            except Exception:  # supervises the task: a defect must not end notification for good; logged, counted, and the groups come again an interval later
+            except Exception:  # noqa: BLE001 - supervises the task; see below
+                # A defect must not end notification for good: the groups come again an interval
+                # later.
                 _log.exception("%d group(s) of alerts could not be looked at", len(due))
                 self.stats.flushes_failed += len(due)
 

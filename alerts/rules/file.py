@@ -165,10 +165,11 @@ class _Reader:
             if section.has(key):
                 message = f"{key} belongs to alerting rules; {record!r} is a recording rule"
                 section.report(key, message, of_key=True)
+        expression, query = self.expression(section)
         return RecordingDefinition(
             record=record,
-            expression=section.text("expr"),
-            query=self.query(section),
+            expression=expression,
+            query=query,
             labels=tuple({**group_labels, **self.labels(section)}.items()),
         )
 
@@ -176,25 +177,27 @@ class _Reader:
         labels = self.templates(section, "labels", self.labels(section))
         annotations = section.text_map("annotations")
         self.check_names(section, "annotations", annotations)
+        expression, query = self.expression(section)
         return AlertingDefinition(
             alert=section.required_text("alert"),
-            expression=section.text("expr"),
-            query=self.query(section),
+            expression=expression,
+            query=query,
             for_s=section.duration("for", 0.0),
             keep_firing_for_s=section.duration("keep_firing_for", 0.0),
             labels=tuple({**group_labels, **labels}.items()),
             annotations=tuple(self.templates(section, "annotations", annotations).items()),
         )
 
-    def query(self, section: Section) -> Any:
+    def expression(self, section: Section) -> tuple[str, Any]:
+        """Return the expression and what the engine prepared from it."""
         expression = section.required_text("expr")
         if not expression:
-            return None
+            return "", None
         try:
-            return self.engine.prepare(expression)
+            return expression, self.engine.prepare(expression)
         except AlertsError as error:
             section.report("expr", f"expr: {error}")
-            return None
+            return expression, None
 
     def labels(self, section: Section) -> dict[str, str]:
         labels = section.text_map("labels")
