@@ -62,7 +62,7 @@ def check(
     try:
         loaded = options.load(file, settings)
         read = loaded.file
-        problems += _missing_files(loaded.settings.alerts)
+        problems += _problems_of_named_files(loaded.settings.alerts)
     except ConfigurationError as error:
         problems += error.problems
     if as_json:
@@ -103,17 +103,20 @@ def show(
         write_yaml(as_yaml(loaded))
 
 
-def _missing_files(alerts: AlertsSettings) -> list[Problem]:
-    """Return problems with the files that the configuration names."""
+def _problems_of_named_files(alerts: AlertsSettings) -> list[Problem]:
+    """Return what is wrong with the files that the configuration names."""
+    from alerts.routing.config import load_routing
     from alerts.rules.file import find_rule_files
+    from service.cli.rules import read_rules
 
     problems: list[Problem] = []
     try:
-        find_rule_files(alerts.rule_files, base_dir=Path())
+        read_rules(find_rule_files(alerts.rule_files, base_dir=Path()))
     except DocumentError as error:
         problems += error.problems
-    config = alerts.alertmanager_config
-    if config is not None and not config.is_file():
-        message = "there is no such file; alerts.alertmanager_config names it"
-        problems.append(Problem(str(config), 0, 0, message))
+    if alerts.alertmanager_config is not None:
+        try:
+            load_routing(alerts.alertmanager_config)
+        except DocumentError as error:
+            problems += error.problems
     return problems

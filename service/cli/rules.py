@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,7 +51,7 @@ def check(files: FilesArgument, as_json: options.JSONOption = False) -> None:
     problems: tuple[Problem, ...] = ()
     groups: tuple[GroupDefinition, ...] = ()
     try:
-        groups = _read(files)
+        groups = read_rules(files)
     except DocumentError as error:
         problems = error.problems
     if as_json:
@@ -65,7 +66,12 @@ def check(files: FilesArgument, as_json: options.JSONOption = False) -> None:
         raise typer.Exit(EXIT_FAILED)
 
 
-def _read(files: list[Path]) -> tuple[GroupDefinition, ...]:
+def read_rules(files: Iterable[Path]) -> tuple[GroupDefinition, ...]:
+    """Read rule files as the running service would.
+
+    Raises:
+        DocumentError: Something is wrong; lists the problems of all files.
+    """
     from alerts.clock import SystemClock
     from alerts.promql.engine import Engine
     from alerts.rules.file import load_rules

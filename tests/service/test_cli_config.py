@@ -27,7 +27,9 @@ def test_the_shipped_example_is_good_with_every_comment_taken_away(tmp_path: Pat
     )
     (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "rules.yaml").touch()
-    (tmp_path / "alertmanager.yaml").touch()
+    (tmp_path / "alertmanager.yaml").write_text(
+        "route: {receiver: team}\nreceivers: [{name: team}]\n", encoding="utf-8"
+    )
 
     done = gatewatch("config", "check", directory=tmp_path)
 
@@ -59,16 +61,26 @@ def test_check_prints_every_problem_on_its_line(tmp_path: Path):
     ]
 
 
-def test_check_looks_for_the_files_that_are_named(tmp_path: Path):
-    """A rule file or an Alertmanager configuration that is not there is a problem."""
+def test_check_looks_into_the_files_that_are_named(tmp_path: Path):
+    """What is wrong in rule files and the Alertmanager configuration is found as well."""
     text = "alerts: {rule_files: [r.yaml, '*.rules'], alertmanager_config: am.yaml}\n"
     (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
+    (tmp_path / "r.yaml").write_text("groups: [{nam: a}]\n", encoding="utf-8")
 
     done = gatewatch("config", "check", directory=tmp_path)
 
     assert done.code == 1
-    assert f"{tmp_path}/r.yaml: there is no such rule file\n" in done.err
-    assert f"{tmp_path}/am.yaml: there is no such file" in done.err
+    assert f"{tmp_path}/r.yaml:1:" in done.err
+    assert f"{tmp_path}/am.yaml: cannot read it: No such file or directory\n" in done.err
+
+
+def test_check_misses_a_rule_file(tmp_path: Path):
+    """A rule file that is not there is a problem."""
+    setting = "alerts.rule_files=[r.yaml]"
+
+    done = gatewatch("config", "check", "--set", setting, directory=tmp_path)
+
+    assert (done.code, done.err) == (1, f"{tmp_path}/r.yaml: there is no such rule file\n")
 
 
 def test_check_for_machines(tmp_path: Path):
