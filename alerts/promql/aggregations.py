@@ -77,8 +77,12 @@ def _avg(cells: _Cells) -> Floats:
 
 def _stdvar(cells: _Cells) -> Floats:
     mean = _avg(cells)
+    divisor = np.maximum(cells.counts, 1)
+    # The mean itself is rounded; corrected once, equal samples have no variance at all.
+    rest = np.where(cells.present, cells.values - mean[cells.groups.of_row], 0.0)
+    mean = mean + cells.groups.reduce(np.add, rest) / divisor
     squares = np.where(cells.present, (cells.values - mean[cells.groups.of_row]) ** 2, 0.0)
-    return cells.groups.reduce(np.add, squares) / np.maximum(cells.counts, 1)
+    return cells.groups.reduce(np.add, squares) / divisor
 
 
 _REDUCTIONS: Final[Mapping[str, _Reduction]] = MappingProxyType(
@@ -138,7 +142,9 @@ def _groups(node: Aggregate, frame: Frame) -> tuple[Groups, Frame]:
     keys = cast("tuple[tuple[str, ...], ...]", groups.keys)
     nameless = None
     if frame.nameless is not None:
-        nameless = tuple(frame.nameless[row] for row in groups.firsts())
+        gone = np.zeros(groups.count, dtype=np.bool_)
+        gone[groups.of_row[np.array(frame.nameless)]] = True
+        nameless = tuple(gone.tolist())
     return groups, Frame((Labels(zip(names, key, strict=True)) for key in keys), nameless)
 
 
@@ -150,7 +156,7 @@ def _in_order(groups: Groups, vector: Vector, keys: Floats) -> Ints:
 
 def _select_k(groups: Groups, vector: Vector, param: Floats, *, largest: bool) -> Vector:
     """Keep the k largest or smallest samples of each group; NaN is taken last."""
-    limits = _checked_k(param, vector.present)
+    limits = _checked_k(param)
     if groups.count == 0:
         return vector
     keys = -vector.values if largest else vector.values
@@ -167,11 +173,10 @@ def _select_k(groups: Groups, vector: Vector, param: Floats, *, largest: bool) -
     return Vector(vector.frame.take(rows.tolist()), vector.values[rows], present[rows])
 
 
-def _checked_k(param: Floats, present: Bools) -> Floats:
-    used = param[present.any(axis=0)]
-    if np.isnan(used).any():
+def _checked_k(param: Floats) -> Floats:
+    if np.isnan(param).any():
         raise PromQLError("Parameter value is NaN")
-    beyond = used[np.abs(used) >= 2.0**63]
+    beyond = param[np.abs(param) >= 2.0**63]
     if len(beyond):
         way = "overflows" if beyond[0] > 0 else "underflows"
         raise PromQLError(f"Scalar value {format_float(float(beyond[0]))} {way} int64")

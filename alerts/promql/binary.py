@@ -112,29 +112,31 @@ def vectors(node: Binary, lhs: Vector, rhs: Vector, context: Context) -> Vector:
     left_values = left.values[left_rows]
     result = OPERATIONS[node.op](left_values, right.values[right_rows])
     present = many.present[pairs.many] & one.present[pairs.one]
+    if node.matching.cardinality == "one-to-one":
+        # A match that a comparison then filters out is a match all the same.
+        _check_results(node.matching, pairs.result_groups, present)
     if node.op in COMPARISONS and not node.return_bool:
         present &= result.astype(np.bool_)
         # A filter passes on what stands on the left, whichever side is the many side.
         result = left_values
     combined = Vector(pairs.frame, result.astype(np.float64), present)
-    return _merged(node.matching, combined, pairs.result_groups)
-
-
-def _merged(matching: Matching, vector: Vector, groups: Groups | None) -> Vector:
-    """Merge results of one label set, which must not meet at a step."""
+    _check_results(node.matching, pairs.result_groups, present)
+    groups = pairs.frame.groups
     if groups is None:
-        return vector
-    if (groups.counts(vector.present) > 1).any():
-        if matching.cardinality == "one-to-one":
-            raise PromQLError(
-                "multiple matches for labels: many-to-one matching must be explicit "
-                "(group_left/group_right)"
-            )
-        raise PromQLError("multiple matches for labels: grouping labels must ensure unique matches")
-    if vector.frame.groups is None:
-        return vector
-    groups = vector.frame.groups
-    return collapse(vector, groups, vector.frame.take(groups.firsts()))
+        return combined
+    return collapse(combined, groups, pairs.frame.take(groups.firsts()))
+
+
+def _check_results(matching: Matching, groups: Groups | None, present: Bools) -> None:
+    """Refuse results that meet at a step though they must not."""
+    if groups is None or not (groups.counts(present) > 1).any():
+        return
+    if matching.cardinality == "one-to-one":
+        raise PromQLError(
+            "multiple matches for labels: many-to-one matching must be explicit "
+            "(group_left/group_right)"
+        )
+    raise PromQLError("multiple matches for labels: grouping labels must ensure unique matches")
 
 
 def _check_one_side(node: Binary, many: Vector, one: Vector, groups: Groups) -> None:

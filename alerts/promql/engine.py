@@ -148,10 +148,13 @@ class Engine:
             inside = (block.times_ms > after_ms) & (block.times_ms <= until_ms)
             block_times, values = block.times_ms[inside], block.values[inside]
             present = ~is_absent(values)
-            for column, label_set in enumerate(labels[block.positions]):
+            rows = np.arange(len(labels))[block.positions].tolist()
+            for column, row in enumerate(rows):
                 there = present[:, column]
                 if there.any():
-                    found.append(SeriesPoints(label_set, block_times[there], values[there, column]))
+                    found.append(
+                        SeriesPoints(labels[row], block_times[there], values[there, column])
+                    )
         found.sort(key=lambda points: points.labels)
         return InstantResult("matrix", timestamp_ms, series=tuple(found))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -36,30 +38,6 @@ from alerts.series.store import Block
 
 Value = Vector | Floats | str
 """A vector, a scalar ``(steps,)``, or a string."""
-
-_SPECIAL: Final = frozenset(
-    {
-        "absent",
-        "absent_over_time",
-        "histogram_quantile",
-        "label_join",
-        "label_replace",
-        "pi",
-        "scalar",
-        "sort",
-        "sort_desc",
-        "time",
-        "timestamp",
-        "vector",
-    }
-)
-FUNCTIONS: Final = (
-    _SPECIAL
-    | frozenset(range_functions.FUNCTIONS)
-    | frozenset(functions.ELEMENTWISE)
-    | frozenset(functions.CALENDAR)
-)
-"""Names of all functions that can be evaluated."""
 
 
 def evaluate(node: Node, context: Context) -> Value:
@@ -118,7 +96,7 @@ def _subquery(node: Subquery, context: Context) -> Windows:
     vector = functions.from_scalar(inner) if isinstance(inner, np.ndarray) else inner
     if isinstance(vector, str):
         raise PromQLError("a subquery of a string has no samples")
-    samples = np.ascontiguousarray(vector.values.T)
+    samples = np.array(vector.values.T, order="C")
     samples.view(np.uint64)[~vector.present.T] = MISSING_BITS
     context.budget.take(samples.size)
     block = Block(slice(0, len(vector.frame)), times, samples)
@@ -190,43 +168,45 @@ def _call(node: Call, context: Context) -> Value:
         )
         values = functions.CALENDAR[name](moments.values)
         return context.without_names(node.slot, Vector(moments.frame, values, moments.present))
-    return _special(node, context)
+    return _OTHERS[name](node, context)
 
 
-def _special(node: Call, context: Context) -> Value:
-    match node.function:
-        case "time":
-            return context.times_ms / 1000
-        case "pi":
-            return np.full(context.steps, np.pi)
-        case "scalar":
-            return functions.scalar(_vector(node.args[0], context))
-        case "vector":
-            return functions.from_scalar(_scalar(node.args[0], context))
-        case "sort" | "sort_desc":
-            vector = _vector(node.args[0], context)
-            return functions.sort(vector, descending=node.function == "sort_desc")
-        case "histogram_quantile":
-            wanted = _scalar(node.args[0], context)
-            buckets = _vector(node.args[1], context)
-            return histogram.quantile(node.slot, wanted, buckets, context)
-        case _:
-            return _of_selector_or_labels(node, context)
+def _time(_: Call, context: Context) -> Floats:
+    return context.times_ms / 1000
 
 
-def _of_selector_or_labels(node: Call, context: Context) -> Value:
-    match node.function:
-        case "timestamp":
-            return _timestamp(node, context)
-        case "absent":
-            vector = _vector(node.args[0], context)
-            selected = node.args[0]
-            matchers = selected.matchers if isinstance(selected, Selector) else ()
-            return functions.absent(matchers, vector.present)
-        case "absent_over_time":
-            return _absent_over_time(node.args[0], context)
-        case _:
-            return _relabel(node, context)
+def _pi(_: Call, context: Context) -> Floats:
+    return np.full(context.steps, np.pi)
+
+
+def _as_scalar(node: Call, context: Context) -> Floats:
+    return functions.scalar(_vector(node.args[0], context))
+
+
+def _as_vector(node: Call, context: Context) -> Vector:
+    return functions.from_scalar(_scalar(node.args[0], context))
+
+
+def _sort(node: Call, context: Context) -> Vector:
+    vector = _vector(node.args[0], context)
+    return functions.sort(vector, descending=node.function == "sort_desc")
+
+
+def _histogram_quantile(node: Call, context: Context) -> Vector:
+    wanted, buckets = _scalar(node.args[0], context), _vector(node.args[1], context)
+    return histogram.quantile(node.slot, wanted, buckets, context)
+
+
+def _histogram_fraction(node: Call, context: Context) -> Vector:
+    lower, upper = (_scalar(arg, context) for arg in node.args[:2])
+    buckets = _vector(node.args[2], context)
+    return histogram.fraction(node.slot, lower, upper, buckets, context)
+
+
+def _absent(node: Call, context: Context) -> Vector:
+    selected = node.args[0]
+    matchers = selected.matchers if isinstance(selected, Selector) else ()
+    return functions.absent(matchers, _vector(selected, context).present)
 
 
 def _timestamp(node: Call, context: Context) -> Vector:
@@ -241,14 +221,15 @@ def _timestamp(node: Call, context: Context) -> Vector:
     return context.without_names(node.slot, Vector(vector.frame, seconds, vector.present))
 
 
-def _absent_over_time(node: Node, context: Context) -> Vector:
-    cut = windows(node, context)
+def _absent_over_time(node: Call, context: Context) -> Vector:
+    selected = node.args[0]
+    cut = windows(selected, context)
     present = np.zeros((1, len(cut.ends_ms)), dtype=np.bool_)
     for window in cut:
         present[0, window.steps] |= (window.count > 0).any(axis=1)
     if len(cut.ends_ms) != context.steps:
         present = np.broadcast_to(present, (1, context.steps))
-    matchers = node.selector.matchers if isinstance(node, RangeSelector) else ()
+    matchers = selected.selector.matchers if isinstance(selected, RangeSelector) else ()
     return functions.absent(matchers, present)
 
 
@@ -290,3 +271,29 @@ def _range_function(node: Call, context: Context) -> Vector:
     if name in range_functions.KEEP_NAMES:
         return vector
     return context.without_names(node.slot, vector)
+
+
+_OTHERS: Final[Mapping[str, Callable[[Call, Context], Value]]] = MappingProxyType(
+    {
+        "absent": _absent,
+        "absent_over_time": _absent_over_time,
+        "histogram_fraction": _histogram_fraction,
+        "histogram_quantile": _histogram_quantile,
+        "label_join": _relabel,
+        "label_replace": _relabel,
+        "pi": _pi,
+        "scalar": _as_scalar,
+        "sort": _sort,
+        "sort_desc": _sort,
+        "time": _time,
+        "timestamp": _timestamp,
+        "vector": _as_vector,
+    }
+)
+FUNCTIONS: Final = (
+    frozenset(_OTHERS)
+    | frozenset(range_functions.FUNCTIONS)
+    | frozenset(functions.ELEMENTWISE)
+    | frozenset(functions.CALENDAR)
+)
+"""Names of all functions that can be evaluated."""

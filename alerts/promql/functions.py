@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from alerts.promql.vectors import Floats, Frame, Vector
+from alerts.promql.vectors import Bools, Floats, Frame, Vector
 from alerts.series.labels import METRIC_NAME, Labels
 from alerts.series.matchers import Matcher, MatchOp
 
@@ -49,13 +49,14 @@ def _since(values: Floats, unit: str, parent: str) -> Floats:
     """Count whole units since the start of the parent unit."""
     moments = _seconds(values)
     start = moments.astype(f"datetime64[{parent}]").astype(f"datetime64[{unit}]")
-    return (moments.astype(f"datetime64[{unit}]") - start).astype(np.float64)
+    elapsed = moments.astype(f"datetime64[{unit}]") - start
+    return np.asarray(elapsed, dtype=np.float64)
 
 
 def _days_in_month(values: Floats) -> Floats:
     months = _seconds(values).astype("datetime64[M]")
     days = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
-    return days.astype(np.float64)
+    return np.asarray(days, dtype=np.float64)
 
 
 def _day_of_week(values: Floats) -> Floats:
@@ -124,16 +125,14 @@ def from_scalar(value: Floats) -> Vector:
     return Vector(Frame((Labels(),)), value[None, :].astype(np.float64), present)
 
 
-def absent(
-    matchers: tuple[Matcher, ...], present: np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
-) -> Vector:
+def absent(matchers: tuple[Matcher, ...], present: Bools) -> Vector:
     """Return 1 at the steps where nothing is present, labelled by the equality matchers.
 
     Args:
         matchers: Those of the selector asked about; none when it was no selector.
         present: ``(series, steps)``.
     """
-    gone = ~present.any(axis=0)[None, :]
+    gone = ~np.any(present, axis=0, keepdims=True)
     frame = Frame((_labels_of_absent(matchers),))
     return Vector(frame, np.ones(gone.shape), gone)
 

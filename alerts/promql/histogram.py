@@ -1,18 +1,19 @@
-"""Classic histograms: quantiles from ``le`` buckets.
+"""Classic histograms: quantiles and fractions from ``le`` buckets.
 
-Source: promql/quantile.go, bucketQuantile.
+Source: promql/quantile.go, BucketQuantile and BucketFraction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from alerts.promql.context import Context
-from alerts.promql.vectors import Bools, Floats, Frame, Groups, Ints, Vector
-from alerts.series.labels import METRIC_NAME, Labels
+from alerts.promql.vectors import Floats, Frame, Groups, Ints, Vector
+from alerts.series.labels import Labels
 
 _BUCKET_LABEL: Final = "le"
 _SMALL_DELTA: Final = 1e-12
@@ -47,16 +48,42 @@ def quantile(slot: int, wanted: Floats, vector: Vector, context: Context) -> Vec
         vector: Bucket series, cumulative counts.
         context: The evaluation.
     """
+
+    def estimate(bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
+        return _bucket_quantile(wanted, bounds, counts, sizes)
+
+    return _per_histogram(slot, vector, context, estimate)
+
+
+def fraction(slot: int, lower: Floats, upper: Floats, vector: Vector, context: Context) -> Vector:
+    """Return the fraction of observations between two values, per histogram and step.
+
+    Args:
+        slot: The call's place in the memo.
+        lower: ``(steps,)`` the value observations must exceed.
+        upper: ``(steps,)`` the value observations may reach.
+        vector: Bucket series, cumulative counts.
+        context: The evaluation.
+    """
+
+    def estimate(bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
+        return _bucket_fraction(lower, upper, bounds, counts, sizes)
+
+    return _per_histogram(slot, vector, context, estimate)
+
+
+def _per_histogram(
+    slot: int,
+    vector: Vector,
+    context: Context,
+    estimate: Callable[[Floats, Floats, Ints], Floats],
+) -> Vector:
     layout = context.memo.recall((slot, "layout"), (vector.frame,), lambda: _lay_out(vector.frame))
     if len(layout.rows) == 0:
-        return Vector(layout.frame, *_nothing(vector))
+        return Vector(layout.frame, vector.values[:0], vector.present[:0])
     bounds, counts, sizes = _buckets(layout, vector)
-    values = _bucket_quantile(wanted, bounds, counts, sizes)
-    return Vector(layout.frame, values, sizes > 0)
-
-
-def _nothing(vector: Vector) -> tuple[Floats, Bools]:
-    return vector.values[:0], vector.present[:0]
+    estimates = Vector(layout.frame, estimate(bounds, counts, sizes), sizes > 0)
+    return context.without_names(slot, estimates)
 
 
 def _lay_out(frame: Frame) -> _Layout:
@@ -68,7 +95,7 @@ def _lay_out(frame: Frame) -> _Layout:
         if bound is not None:
             rows.append(row)
             bounds_of.append(bound)
-            keys.append(labels.drop((METRIC_NAME, _BUCKET_LABEL)))
+            keys.append(labels.drop((_BUCKET_LABEL,)))
     groups = Groups(keys)
     members: list[set[float]] = [set() for _ in groups.keys]
     for number, bound in zip(groups.of_row.tolist(), bounds_of, strict=True):
@@ -140,7 +167,8 @@ def _made_monotonic(counts: Floats, sizes: Ints) -> Floats:
 
 
 def _at(matrix: Floats, index: Ints) -> Floats:
-    return np.take_along_axis(matrix, np.maximum(index, 0)[None], axis=0)[0]
+    taken: Floats = np.take_along_axis(matrix, np.maximum(index, 0)[None], axis=0)[0]
+    return taken
 
 
 def _bucket_quantile(wanted: Floats, bounds: Floats, raw: Floats, sizes: Ints) -> Floats:
@@ -161,3 +189,34 @@ def _bucket_quantile(wanted: Floats, bounds: Floats, raw: Floats, sizes: Ints) -
     inner = np.where(usable, inner, np.nan)
     outer = np.where(wanted < 0, -np.inf, np.where(wanted > 1, np.inf, np.nan))
     return np.where((wanted >= 0) & (wanted <= 1), inner, outer)
+
+
+def _bucket_fraction(
+    lower: Floats, upper: Floats, bounds: Floats, counts: Floats, sizes: Ints
+) -> Floats:
+    top = sizes - 1
+    observations = _at(counts, top)
+    between = _rank_of(upper, bounds, counts, sizes) - _rank_of(lower, bounds, counts, sizes)
+    result = np.where(lower >= upper, 0.0, between / observations)
+    usable = (_at(bounds, top) == np.inf) & (observations != 0)
+    usable &= ~(np.isnan(lower) | np.isnan(upper))
+    return np.where(usable, result, np.nan)
+
+
+def _rank_of(value: Floats, bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
+    """Return how many observations are at most ``value``, interpolated within its bucket."""
+    inside = np.arange(len(bounds))[:, None, None] < sizes
+    index = ((bounds <= value) & inside).sum(axis=0)
+    total = _at(counts, sizes - 1)
+    # A first bucket that ends above zero starts at zero, any other has no lower bound.
+    lowest = np.where(bounds[0] > 0, 0.0, -np.inf)
+    lower = np.where(index > 0, _at(bounds, index - 1), lowest)
+    under = np.where(index > 0, _at(counts, index - 1), 0.0)
+    bucket = np.minimum(index, sizes - 1)
+    upper, count = _at(bounds, bucket), _at(counts, bucket)
+    rank = under + (count - under) * ((value - lower) / (upper - lower))
+    # A bucket without a lower bound is not interpolated: all of it is below any number in it.
+    rank = np.where(np.isneginf(lower), count, rank)
+    rank = np.where(lower >= value, under, rank)
+    rank = np.where(index >= sizes, total, rank)
+    return np.where(rank > total, total, rank)

@@ -106,7 +106,8 @@ def _rewrite(expression: str) -> tuple[str, dict[int, float]]:
 
 
 def _is_operator(match: re.Match[str]) -> bool:
-    return match["operator"] is not None or match["word"] in _WORD_OPERATORS
+    operator, word = match.group("operator", "word")
+    return operator is not None or word in _WORD_OPERATORS
 
 
 def _replacement(match: re.Match[str], fresh: Iterator[int], stand_ins: dict[int, float]) -> str:

@@ -158,22 +158,24 @@ class Query:
 
 def kind_of(node: Node) -> ValueKind:
     """Return the type of a node's value."""
+    kind: ValueKind = "vector"
     match node:
         case Number():
-            return "scalar"
+            kind = "scalar"
         case String():
-            return "string"
+            kind = "string"
         case RangeSelector() | Subquery():
-            return "matrix"
+            kind = "matrix"
+        case Call():
+            kind = node.kind
+        case Negate():
+            kind = kind_of(node.expr)
+        case Binary():
+            if kind_of(node.lhs) == "scalar" and kind_of(node.rhs) == "scalar":
+                kind = "scalar"
         case Selector() | Aggregate():
-            return "vector"
-        case Call(kind=kind):
-            return kind
-        case Negate(expr=expr):
-            return kind_of(expr)
-        case Binary(lhs=lhs, rhs=rhs):
-            both_scalar = kind_of(lhs) == "scalar" and kind_of(rhs) == "scalar"
-            return "scalar" if both_scalar else "vector"
+            pass
+    return kind
 
 
 def prepare(expression: str, *, functions: Collection[str], aggregations: Collection[str]) -> Query:
@@ -261,16 +263,15 @@ class _Planner:
             case pp.VectorSelector():
                 return self._selector(tree)
             case pp.MatrixSelector():
-                return RangeSelector(
-                    self._selector(tree.vector_selector), _milliseconds(tree.range)
-                )
-            case pp.UnaryExpr():
-                return self._negate(tree)
+                selector = self._selector(tree.vector_selector)
+                return RangeSelector(selector, _milliseconds(tree.range))
             case _:
                 return self._compound(tree)
 
     def _compound(self, tree: pp.Expr) -> Node:
         match tree:
+            case pp.UnaryExpr():
+                return self._negate(tree)
             case pp.SubqueryExpr():
                 return self._subquery(tree)
             case pp.Call():

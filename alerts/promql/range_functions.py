@@ -75,7 +75,8 @@ def _lost_in_resets(window: Window) -> Floats | float:
         reset &= window.mask()[1:]
     if not reset.any():
         return 0.0
-    return np.add.reduce(before, axis=0, where=reset)
+    lost: Floats = np.add.reduce(before, axis=0, where=reset)
+    return lost
 
 
 def irate(window: Window) -> tuple[Floats, Bools]:
@@ -144,6 +145,11 @@ def last_over_time(window: Window) -> tuple[Floats, Bools]:
     return window.last(window.values), window.count >= 1
 
 
+def first_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return the first sample."""
+    return window.values[0], window.count >= 1
+
+
 def min_over_time(window: Window) -> tuple[Floats, Bools]:
     """Return the least value; NaN only when there is nothing else."""
     return np.fmin.reduce(_padded(window, np.nan), axis=0), window.count >= 1
@@ -157,9 +163,10 @@ def max_over_time(window: Window) -> tuple[Floats, Bools]:
 def stdvar_over_time(window: Window) -> tuple[Floats, Bools]:
     """Return the population variance."""
     mean, present = avg_over_time(window)
-    squares = (window.values - mean) ** 2
-    if not window.full:
-        squares = np.where(window.mask(), squares, 0.0)
+    mask = window.mask()
+    # The mean itself is rounded; corrected once, equal samples have no variance at all.
+    mean = mean + compensated_sum(np.where(mask, window.values - mean, 0.0)) / window.count
+    squares = np.where(mask, (window.values - mean) ** 2, 0.0)
     return compensated_sum(squares) / window.count, present
 
 
@@ -219,6 +226,7 @@ FUNCTIONS: Final[Mapping[str, WindowFunction]] = MappingProxyType(
         "count_over_time": count_over_time,
         "delta": delta,
         "deriv": deriv,
+        "first_over_time": first_over_time,
         "idelta": idelta,
         "increase": increase,
         "irate": irate,
@@ -235,5 +243,5 @@ FUNCTIONS: Final[Mapping[str, WindowFunction]] = MappingProxyType(
         "sum_over_time": sum_over_time,
     }
 )
-KEEP_NAMES: Final = frozenset({"last_over_time"})
+KEEP_NAMES: Final = frozenset({"first_over_time", "last_over_time"})
 """Functions whose value is still the metric's."""

@@ -67,7 +67,8 @@ class Window:
             np.maximum(index, 0), np.broadcast_shapes(index.shape, matrix.shape[1:])
         )
         wide = np.broadcast_to(matrix, (len(matrix), *clipped.shape))
-        return np.take_along_axis(wide, clipped[None], axis=0)[0]
+        taken: Floats = np.take_along_axis(wide, clipped[None], axis=0)[0]
+        return taken
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +183,8 @@ def _split_gappy(
 ) -> Iterator[tuple[slice | Ints, Times, Floats, Bools | None]]:
     """Yield the series without gaps, which share all their times, apart from those with gaps."""
     values = block.values
+    if values.size == 0:
+        return
     absent = is_absent(values) if np.isnan(values).any() else None
     if absent is None or not absent.any():
         yield block.positions, block.times_ms, values, None

@@ -117,7 +117,7 @@ class Groups:
     def firsts(self) -> list[int]:
         """Return the first row of each group."""
         rows = self.starts if self.order is None else self.order[self.starts]
-        return rows.tolist()
+        return [int(row) for row in rows]
 
 
 def merge_equal_labels(vector: Vector) -> Vector:
