@@ -1,0 +1,161 @@
+"""Counts of the pool, the jobs, the checks and the alerts as metrics.
+
+Read on the collector's thread: snapshots and integers only. The gateway's own are in
+``service.gateway.observation``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from alerts import telemetry as alerts_instruments
+from alerts.alerting import Alerting
+from alerts.series.store import SeriesStore
+from service.health.monitor import HealthMonitor
+from service.pools.http import HTTPConnectionPool
+from service.scheduler import Scheduler
+from service.telemetry import instruments
+from service.telemetry.observers import Observers
+
+Values = Iterable[tuple[float, Mapping[str, str]]]
+
+
+class PoolObservation:
+    """Reads an HTTP pool."""
+
+    def __init__(self, pool: HTTPConnectionPool) -> None:
+        """Say which."""
+        self._pool = pool
+        self._name = {"gateway.pool.name": pool.name}
+
+    def register(self, observers: Observers) -> None:
+        """Have it read at each collection."""
+        pool, name, observe = self._pool, self._name, observers.observe
+        observe(instruments.HTTP_CLIENT_OPEN, self._open)
+        observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
+        observe(instruments.POOL_LIMIT, lambda: [(pool.counts().limit, name)])
+        observe(instruments.POOL_WAITING, lambda: [(pool.counts().waiting, name)])
+        observe(instruments.POOL_CREATED, lambda: [(pool.counts().created, name)])
+        observe(instruments.POOL_REUSED, lambda: [(pool.counts().reused, name)])
+        observe(instruments.POOL_ERRORS, self._errors)
+
+    def _open(self) -> Values:
+        for endpoint in self._pool.counts().endpoints:
+            where = {"server.address": endpoint.host, "server.port": str(endpoint.port)}
+            yield endpoint.in_use, where | {"http.connection.state": "active"}
+            yield endpoint.idle, where | {"http.connection.state": "idle"}
+
+    def _active(self) -> Values:
+        for endpoint in self._pool.counts().endpoints:
+            where = {"server.address": endpoint.host, "server.port": str(endpoint.port)}
+            yield endpoint.active, where
+
+    def _errors(self) -> Values:
+        for reason, count in self._pool.counts().errors.items():
+            yield count, self._name | {"error.type": reason}
+
+
+class JobObservation:
+    """Reads the jobs of the scheduler."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        """Say which."""
+        self._scheduler = scheduler
+
+    def register(self, observers: Observers) -> None:
+        """Have them read at each collection."""
+        observers.observe(instruments.JOB_MISSED, self._missed)
+        observers.observe(instruments.JOB_FAILED, self._failed)
+
+    def _missed(self) -> Values:
+        return [(job.missed, {"gateway.job.name": job.name}) for job in self._scheduler.jobs()]
+
+    def _failed(self) -> Values:
+        return [(job.failures, {"gateway.job.name": job.name}) for job in self._scheduler.jobs()]
+
+
+class CheckObservation:
+    """Reads the health checks."""
+
+    def __init__(self, monitor: HealthMonitor) -> None:
+        """Say which."""
+        self._monitor = monitor
+
+    def register(self, observers: Observers) -> None:
+        """Have them read at each collection."""
+        observers.observe(instruments.HEALTH_STATE, self._state)
+        observers.observe(instruments.PROBE_SUCCESS, self._success)
+        observers.observe(instruments.PROBE_DURATION, self._duration)
+        observers.observe(instruments.PROBE_HTTP_STATUS, self._http_status)
+
+    def _state(self) -> Values:
+        return [(check.status.state, {"check": check.name}) for check in self._monitor.checks()]
+
+    def _success(self) -> Values:
+        for check in self._monitor.checks():
+            if check.probe_success is not None:
+                yield check.probe_success, {"check": check.name}
+
+    def _duration(self) -> Values:
+        for check in self._monitor.checks():
+            if check.status.last is not None:
+                yield check.status.last.duration_s, {"check": check.name}
+
+    def _http_status(self) -> Values:
+        for check in self._monitor.checks():
+            if check.http_status is not None:
+                yield check.http_status, {"check": check.name}
+
+
+class AlertObservation:
+    """Reads rules, alerts, notifications and the series store."""
+
+    def __init__(self, alerting: Alerting, store: SeriesStore) -> None:
+        """Say which."""
+        self._alerting = alerting
+        self._store = store
+
+    def register(self, observers: Observers) -> None:
+        """Have them read at each collection."""
+        alerting, store, observe = self._alerting, self._store, observers.observe
+        observe(alerts_instruments.RULE_EVALUATION_MISSED, self._missed)
+        observe(alerts_instruments.RULE_EVALUATION_FAILED, self._failed_rules)
+        observe(alerts_instruments.ALERT_COUNT, self._alerts)
+        observe(alerts_instruments.NOTIFICATION_DELIVERED, self._delivered)
+        observe(alerts_instruments.NOTIFICATION_RETRIES, self._retries)
+        observe(alerts_instruments.NOTIFICATION_FAILED, self._failed)
+        observe(alerts_instruments.NOTIFICATION_QUEUE_SIZE, lambda: [(alerting.queued, {})])
+        observe(alerts_instruments.SERIES_COUNT, lambda: [(store.series_count, {})])
+        observe(alerts_instruments.SERIES_SAMPLES, lambda: [(store.stats.samples, {})])
+        observe(alerts_instruments.SERIES_SAMPLES_REFUSED, self._refused)
+
+    def _missed(self) -> Values:
+        for group in self._alerting.groups:
+            yield group.stats.missed, {"gateway.rule.group": group.name}
+
+    def _failed_rules(self) -> Values:
+        for group in self._alerting.groups:
+            yield group.stats.failed_rules, {"gateway.rule.group": group.name}
+
+    def _alerts(self) -> Values:
+        for (state, severity), count in self._alerting.alert_counts.items():
+            yield count, {"gateway.alert.state": str(state), "gateway.alert.severity": severity}
+
+    def _delivered(self) -> Values:
+        for receiver, stats in self._alerting.receiver_stats.copy().items():
+            yield stats.delivered, {"gateway.receiver": receiver}
+
+    def _retries(self) -> Values:
+        for receiver, stats in self._alerting.receiver_stats.copy().items():
+            yield stats.retries, {"gateway.receiver": receiver}
+
+    def _failed(self) -> Values:
+        for receiver, stats in self._alerting.receiver_stats.copy().items():
+            for reason, count in stats.failed.copy().items():
+                yield count, {"gateway.receiver": receiver, "error.type": str(reason)}
+
+    def _refused(self) -> Values:
+        stats = self._store.stats
+        yield stats.refused_out_of_order, {"error.type": "out_of_order"}
+        yield stats.refused_duplicate_timestamp, {"error.type": "duplicate_timestamp"}
+        yield stats.refused_duplicate_series, {"error.type": "duplicate_series"}
