@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from alerts.errors import AlertsError
+from alerts.errors import AlertsError, DocumentError
 from service.cli import config, rules, running, token
 from service.cli.output import EXIT_FAILED, EXIT_USAGE, write_error, write_line, write_problems
 from service.errors import ConfigurationError, GatewatchError
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command(args=arguments, prog_name="gatewatch")
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else EXIT_FAILED
-    except ConfigurationError as error:
+    except (ConfigurationError, DocumentError) as error:
         write_problems(error.problems)
         return EXIT_USAGE
     except (GatewatchError, AlertsError) as error:

@@ -119,7 +119,7 @@ FILES = some(
 
 
 @given(FILES)
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 def test_what_is_shown_can_be_loaded(values: dict[str, Any]):
     """Any valid file leads to settings that, shown and loaded again, are the same."""
     with tempfile.TemporaryDirectory() as name:
