@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import resource
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -30,12 +30,11 @@ from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
 
 _MAX_CHANNELS: Final = 1024
-_NOT_AVAILABLE: Final = frozenset(
-    {
-        "subscribe", "unsubscribe", "disconnect", "refresh", "presence", "presence_stats",
-        "history", "history_remove", "rpc", "batch",
-    }
+METHODS: Final = (
+    "publish", "broadcast", "channels", "info", "subscribe", "unsubscribe", "disconnect", "refresh",
+    "presence", "presence_stats", "history", "history_remove", "rpc", "batch",
 )  # fmt: skip
+"""The methods of the API; those that are not built yet answer "not available" (108)."""
 _ERROR_MODE_HEADER: Final = "X-Centrifugo-Error-Mode"
 _ERROR_STATUSES: Final = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
@@ -71,20 +70,24 @@ class ServerAPI:
             "info": self._info,
         }
 
-    async def handle(self, request: web.Request) -> web.Response:
-        """Answer one request."""
+    def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        """Return what answers requests for one of ``METHODS``."""
+
+        async def handle(request: web.Request) -> web.Response:
+            return await self._handle(method, request)
+
+        return handle
+
+    async def _handle(self, method: str, request: web.Request) -> web.Response:
         if not self._authorized(request):
             self._stats.bad_keys += 1
             return web.Response(status=401)
-        name = request.match_info["method"]
-        if name not in self._methods and name not in _NOT_AVAILABLE:
-            return web.Response(status=404)
         body = await _object(request)
         if self._connections.draining:
             # What is accepted now might find its subscribers gone already.
             return web.Response(status=503, text="shutting down\n", headers={"Retry-After": "1"})
         try:
-            return _json({"result": self._call(name, body)})
+            return _json({"result": self._call(method, body)})
         except ProtocolError as error:
             return _error(error, request.headers.get(_ERROR_MODE_HEADER, ""))
 

@@ -10,7 +10,7 @@ from aiohttp import web
 from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
-from service.gateway.api import ServerAPI
+from service.gateway.api import METHODS, ServerAPI
 from service.gateway.batcher import BatchLimits
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
@@ -108,7 +108,8 @@ class Gateway:
         """Return the application to listen with."""
         application = web.Application(client_max_size=self._settings.max_api_body_size)
         application.router.add_get(PATH, self._endpoint.handle)
-        application.router.add_post("/api/{method}", self._api.handle)
+        for method in METHODS:
+            application.router.add_post(f"/api/{method}", self._api.handler(method))
         application.router.add_get("/health", self._health)
         return application
 

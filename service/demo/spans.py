@@ -1,0 +1,87 @@
+"""Keeps finished spans in memory and draws the trace of one message."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from rich.tree import Tree
+
+_KEPT: Final = 20_000
+_SHOWN: Final = (
+    "http.response.status_code",
+    "messaging.destination.template",
+    "messaging.message.body.size",
+    "messaging.batch.message_count",
+    "gateway.flush.reason",
+    "gateway.fanout.count",
+)
+
+
+class SpanMemory(SpanProcessor):
+    """Keeps the newest finished spans, for as long as the demo runs."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._spans: deque[ReadableSpan] = deque(maxlen=_KEPT)
+        self._lock = threading.Lock()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Keep a span."""
+        with self._lock:
+            self._spans.append(span)
+
+    def trace(self, trace_id: int) -> list[ReadableSpan]:
+        """Return the spans of a trace, in order of their start."""
+        with self._lock:
+            found = [span for span in self._spans if _ids(span)[0] == trace_id]
+        return sorted(found, key=lambda span: span.start_time or 0)
+
+    def linked_to(self, trace_id: int) -> list[ReadableSpan]:
+        """Return spans of other traces that link to this one."""
+        with self._lock:
+            spans = list(self._spans)
+        return [
+            span for span in spans if any(link.context.trace_id == trace_id for link in span.links)
+        ]
+
+
+def draw(spans: Sequence[ReadableSpan], linked: Iterable[ReadableSpan]) -> Tree:
+    """Return a trace as a tree, with the batches its messages travelled in below it."""
+    children: dict[int, list[ReadableSpan]] = defaultdict(list)
+    known = {_ids(span)[1] for span in spans}
+    roots = []
+    for span in spans:
+        if span.parent is not None and span.parent.span_id in known:
+            children[span.parent.span_id].append(span)
+        else:
+            roots.append(span)
+    start = min(span.start_time or 0 for span in spans)
+    tree = Tree(f"trace {_ids(spans[0])[0]:032x}")
+
+    def add(branch: Tree, span: ReadableSpan) -> None:
+        below = branch.add(_line(span, start))
+        for child in children[_ids(span)[1]]:
+            add(below, child)
+
+    for root in roots:
+        add(tree, root)
+    for span in linked:
+        tree.add(f"linked batch: {_line(span, start)}")
+    return tree
+
+
+def _ids(span: ReadableSpan) -> tuple[int, int]:
+    context = span.get_span_context()
+    return (context.trace_id, context.span_id) if context is not None else (0, 0)
+
+
+def _line(span: ReadableSpan, start_ns: int) -> str:
+    begin, end = span.start_time or 0, span.end_time or 0
+    shown = {key: value for key, value in (span.attributes or {}).items() if key in _SHOWN}
+    details = "  ".join(f"{key.rsplit('.', 1)[-1]}={value}" for key, value in shown.items())
+    timing = f"+{(begin - start_ns) / 1e6:.2f} ms, {(end - begin) / 1e6:.2f} ms"
+    return f"{span.name}  {span.kind.name}  {timing}  {details}".replace("[", r"\[").rstrip()
