@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -141,19 +142,20 @@ async def test_directory_that_cannot_be_made(tmp_path: Path) -> None:
             pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-async def test_unwritable(tmp_path: Path) -> None:
-    """A file that cannot be written says what to do."""
-    async with Database(database_url(tmp_path)):
-        pass
-    (tmp_path / "alerts.db").chmod(0o400)
+@pytest.fixture
+def unwritable(tmp_path: Path) -> Iterator[Path]:
+    """A directory nobody but root may write in."""
     tmp_path.chmod(0o500)
-    try:
-        with pytest.raises(StorageError, match="must be able to write the file"):
-            async with Database(database_url(tmp_path)):
-                pass
-    finally:
-        tmp_path.chmod(0o700)
+    yield tmp_path
+    tmp_path.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+async def test_unwritable(unwritable: Path) -> None:
+    """A directory that cannot be written says what to do."""
+    with pytest.raises(StorageError, match="must be able to write the file"):
+        async with Database(database_url(unwritable)):
+            pass
 
 
 async def test_closed(tmp_path: Path) -> None:
