@@ -109,7 +109,9 @@ class Engine:
             raise PromQLError(f"the step must be positive, not {step_ms} ms")
         if end_ms < start_ms:
             raise PromQLError(f"the end, {end_ms} ms, is before the start, {start_ms} ms")
-        times = np.arange(start_ms, end_ms + 1, step_ms, dtype=np.int64)
+        steps = (end_ms - start_ms) // step_ms + 1
+        SampleBudget(self._max_samples).take(steps)
+        times = np.arange(steps, dtype=np.int64) * step_ms + start_ms
         value = self._evaluate(query, times)
         if isinstance(value, Vector):
             return RangeResult(_series(value, times))

@@ -89,8 +89,10 @@ def _subquery(node: Subquery, context: Context) -> Windows:
     step_ms = node.step_ms or context.subquery_step_ms
     after_ms = int(ends[0]) - node.range_ms
     first_ms = (after_ms // step_ms + 1) * step_ms
-    times = np.arange(first_ms, int(ends[-1]) + 1, step_ms, dtype=np.int64)
-    if len(times) == 0:
+    steps = (int(ends[-1]) - first_ms) // step_ms + 1
+    context.budget.take(max(steps, 0))
+    times = np.arange(steps, dtype=np.int64) * step_ms + first_ms
+    if steps <= 0:
         return Windows(Frame(()), [], ends, node.range_ms)
     inner = evaluate(node.expr, context.at(times))
     vector = functions.from_scalar(inner) if isinstance(inner, np.ndarray) else inner

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
 
 import promql_parser
 
@@ -37,6 +37,12 @@ _FIRST_STAND_IN: Final = 253_402_200_000
 """Unix seconds near the end of year 9999: a time nobody means, standing in for a negative one."""
 
 
+_LATEST_SECONDS: Final = 253_402_300_799
+_OUT_OF_RANGE: Final = "a number, duration or time in the expression is out of range"
+
+T = TypeVar("T")
+
+
 class ParsedExpression:
     """A syntax tree, and the negative ``@`` times that stand-ins in it mean.
 
@@ -50,11 +56,14 @@ class ParsedExpression:
 
     def at_ms(self, modifier: promql_parser.AtModifier) -> int:
         """Return the time of an ``@`` modifier with a number, in Unix milliseconds."""
-        moment = _guarded(lambda: modifier.at)
+        moment = guarded(lambda: modifier.at)
         if moment is None:
             raise PromQLError("the time after @ is missing")
         seconds = moment.timestamp()
-        return round(self._stand_ins.get(round(seconds), seconds) * 1000)
+        seconds = self._stand_ins.get(round(seconds), seconds)
+        if abs(seconds) > _LATEST_SECONDS:
+            raise PromQLError(f"the time {seconds} after @ is out of range")
+        return round(seconds * 1000)
 
 
 def parse(expression: str) -> ParsedExpression:
@@ -68,20 +77,29 @@ def parse(expression: str) -> ParsedExpression:
             f"the expression is {len(expression)} characters long; the limit is {_MAX_LENGTH}"
         )
     text, stand_ins = _rewrite(expression)
-    tree = _guarded(lambda: promql_parser.parse(text))
+    tree = guarded(lambda: promql_parser.parse(text))
     return ParsedExpression(tree, stand_ins)
 
 
-def _guarded(read: Any) -> Any:
-    """Call into the library; its panics derive from BaseException and must not pass for exits."""
+def guarded(read: Callable[[], T]) -> T:
+    """Call what reads from the library, which may raise anything, even panic.
+
+    Raises:
+        PromQLError: The library refused or failed.
+    """
     try:
         return read()
+    except PromQLError:
+        raise
     except ValueError as error:
         raise PromQLError(str(error) or "invalid PromQL") from None
+    except OverflowError:
+        raise PromQLError(_OUT_OF_RANGE) from None
     except BaseException as error:
+        # A panic of the library derives from BaseException alone and must not pass for an exit.
         if type(error).__name__ != "PanicException":
             raise
-        raise PromQLError("a number or time in the expression is out of range") from None
+        raise PromQLError(_OUT_OF_RANGE) from None
 
 
 def _rewrite(expression: str) -> tuple[str, dict[int, float]]:
@@ -106,8 +124,7 @@ def _rewrite(expression: str) -> tuple[str, dict[int, float]]:
 
 
 def _is_operator(match: re.Match[str]) -> bool:
-    operator, word = match.group("operator", "word")
-    return operator is not None or word in _WORD_OPERATORS
+    return match.lastgroup == "operator" or match.group("word") in _WORD_OPERATORS
 
 
 def _replacement(match: re.Match[str], fresh: Iterator[int], stand_ins: dict[int, float]) -> str:

@@ -16,7 +16,7 @@ import promql_parser as pp
 
 from alerts.promql.errors import PromQLError
 from alerts.promql.memo import Memo
-from alerts.promql.parser import ParsedExpression, parse
+from alerts.promql.parser import ParsedExpression, guarded, parse
 from alerts.promql.values import ValueKind
 from alerts.series.labels import METRIC_NAME
 from alerts.series.matchers import Matcher, MatchOp
@@ -27,6 +27,8 @@ At = int | Literal["start", "end"] | None
 Cardinality = Literal["one-to-one", "many-to-one", "one-to-many", "many-to-many"]
 
 COMPARISONS: Final = frozenset({"==", "!=", ">", "<", ">=", "<="})
+_MAX_DEPTH: Final = 150
+"""Levels of operators and parentheses; each takes a few frames of the interpreter's stack."""
 SET_OPERATORS: Final = frozenset({"and", "or", "unless"})
 
 
@@ -192,15 +194,10 @@ def prepare(expression: str, *, functions: Collection[str], aggregations: Collec
     try:
         parsed = parse(expression)
         planner = _Planner(parsed, functions, aggregations)
-        root = planner.node(parsed.tree)
+        root = guarded(lambda: planner.node(parsed.tree))
         kind = kind_of(root)
     except PromQLError as error:
         raise PromQLError(error.message, expression=expression, offset=error.offset) from None
-    except RecursionError:
-        raise PromQLError(
-            "the expression is nested too deeply; split it with recording rules",
-            expression=expression,
-        ) from None
     names = {
         matcher.value
         for matchers in planner.selectors
@@ -251,8 +248,20 @@ class _Planner:
         self._functions = functions
         self._aggregations = aggregations
         self._slots = itertools.count()
+        self._depth = 0
 
     def node(self, tree: pp.Expr) -> Node:
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise PromQLError(
+                f"the expression is nested more than {_MAX_DEPTH} levels deep; "
+                "split it with recording rules"
+            )
+        planned = self._node(tree)
+        self._depth -= 1
+        return planned
+
+    def _node(self, tree: pp.Expr) -> Node:
         match tree:
             case pp.ParenExpr():
                 return self.node(tree.expr)

@@ -46,14 +46,15 @@ class Selection:
         parts: The same series by source; a source's series keep the order they have there.
     """
 
-    __slots__ = ("entries", "labels", "matchers", "metric_name", "parts", "version")
+    __slots__ = ("entries", "index", "labels", "matchers", "metric_name", "parts", "version")
 
-    def __init__(self, matchers: Sequence[Matcher], entries: list[Entry], version: int) -> None:
+    def __init__(self, matchers: Sequence[Matcher], index: Index, version: int) -> None:
         self.matchers: Final = tuple(matchers)
+        self.index: Final = index
         self.metric_name: Final = _required_name(matchers)
         self.version = version
         by_source: dict[Source, list[Entry]] = {}
-        for entry in entries:
+        for entry in index.select(matchers):
             by_source.setdefault(entry.source, []).append(entry)
         ordered: list[Entry] = []
         parts: list[Part] = []
@@ -170,9 +171,9 @@ class SeriesStore:
     def _refresh(self, matchers: Sequence[Matcher], previous: Selection | None) -> Selection:
         name = previous.metric_name if previous is not None else _required_name(matchers)
         version = self._index.version(name)
-        if previous is not None and previous.version == version:
+        if previous is not None and previous.version == version and previous.index is self._index:
             return previous
-        selection = Selection(matchers, self._index.select(matchers), version)
+        selection = Selection(matchers, self._index, version)
         if previous is not None and previous.entries == selection.entries:
             previous.version = version
             return previous
