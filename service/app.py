@@ -247,6 +247,7 @@ class App:
                 f"rules {group.definition.key}",
                 evaluate,
                 interval_s=group.interval_s,
+                kind="rules",
                 offset_s=group.offset_s,
             )
         self.scheduler.add_job(

@@ -97,6 +97,7 @@ class JobSnapshot:
 
     Attributes:
         name: The job.
+        kind: What it is counted as in metrics.
         interval_s: Seconds between its slots.
         offset_s: How far its slots are shifted from multiples of the interval.
         timeout_s: How long a run may take.
@@ -113,6 +114,7 @@ class JobSnapshot:
     """
 
     name: str
+    kind: str
     interval_s: float
     offset_s: float
     timeout_s: float | None
@@ -150,6 +152,7 @@ class Job:
         "_last_slot_ms",
         "_task",
         "failures",
+        "kind",
         "missed",
         "name",
         "paused",
@@ -164,11 +167,13 @@ class Job:
         function: JobFunction,
         slots: Slots,
         *,
+        kind: str,
         timeout_s: float | None,
         clock: Clock,
         instruments: Instruments,
     ) -> None:
         self.name = name
+        self.kind = kind
         self.slots = slots
         self.timeout_s = timeout_s
         self.paused = False
@@ -239,6 +244,7 @@ class Job:
         last = self._last
         return JobSnapshot(
             name=self.name,
+            kind=self.kind,
             interval_s=self.slots.interval_ms / 1000,
             offset_s=self.slots.offset_ms / 1000,
             timeout_s=self.timeout_s,
@@ -258,13 +264,17 @@ class Job:
         started_s = self._clock.time()
         started = self._clock.monotonic()
         delay_s = max(0.0, started_s - slot_s) if scheduled else 0.0
-        attributes: dict[str, str] = {"gateway.job.name": self.name}
+        attributes: dict[str, str] = {"gateway.job.kind": self.kind}
         if scheduled:
             self._instruments.job_delay.record(delay_s, attributes)
         span = self._instruments.tracer.start_span(
             f"job {self.name}",
             context=Context(),
-            attributes={**attributes, "gateway.job.schedule.delay": delay_s},
+            attributes={
+                **attributes,
+                "gateway.job.name": self.name,
+                "gateway.job.schedule.delay": delay_s,
+            },
         )
         ending = _Ending(JobOutcome.CANCELLED, "cancelled", "the run was cancelled")
         try:

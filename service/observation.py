@@ -6,12 +6,14 @@ Read on the collector's thread: snapshots and integers only. The gateway's own a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from alerts import telemetry as alerts_instruments
 from alerts.alerting import Alerting
 from alerts.series.store import SeriesStore
 from service.health.monitor import HealthMonitor
+from service.jobs import JobSnapshot
 from service.pools.http import HTTPConnectionPool
 from service.scheduler import Scheduler
 from service.telemetry import instruments
@@ -68,10 +70,16 @@ class JobObservation:
         observers.observe(instruments.JOB_FAILED, self._failed)
 
     def _missed(self) -> Values:
-        return [(job.missed, {"gateway.job.name": job.name}) for job in self._scheduler.jobs()]
+        return self._by_kind(lambda job: job.missed)
 
     def _failed(self) -> Values:
-        return [(job.failures, {"gateway.job.name": job.name}) for job in self._scheduler.jobs()]
+        return self._by_kind(lambda job: job.failures)
+
+    def _by_kind(self, count: Callable[[JobSnapshot], int]) -> Values:
+        sums: Counter[str] = Counter()
+        for job in self._scheduler.jobs():
+            sums[job.kind] += count(job)
+        return [(total, {"gateway.job.kind": kind}) for kind, total in sums.items()]
 
 
 class CheckObservation:

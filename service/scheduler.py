@@ -76,6 +76,7 @@ class Scheduler:
         function: JobFunction,
         *,
         interval_s: float,
+        kind: str = "",
         offset_s: float = 0.0,
         timeout_s: float | None = None,
         run_at_start: bool = False,
@@ -84,9 +85,11 @@ class Scheduler:
         """Run a function at every multiple of an interval, shifted by an offset.
 
         Args:
-            name: Name of the job in metrics, spans and ``/jobs``; unique.
+            name: Name of the job in spans, logs and ``/jobs``; unique.
             function: Awaited with the Unix time in seconds of the slot it runs for.
             interval_s: Seconds between slots.
+            kind: What the job is counted as in metrics, so that a thousand checks are not a
+                thousand series; the name when nothing is given.
             offset_s: Shifts the slots, so that jobs of one interval do not all run at once.
             timeout_s: A run that takes longer is cancelled and counts as failed.
             run_at_start: Run once as soon as the scheduler runs, not only at the first slot.
@@ -105,6 +108,7 @@ class Scheduler:
             name,
             function,
             Slots.every(interval_s, offset_s),
+            kind=kind or name,
             timeout_s=timeout_s,
             clock=self._clock,
             instruments=self._instruments,
@@ -180,7 +184,8 @@ class Scheduler:
 
     def jobs(self) -> tuple[JobSnapshot, ...]:
         """Return what is known about every job, in the order they were added."""
-        return tuple(job.snapshot() for job in self._jobs.values())
+        # A copy first: metrics are collected on another thread, while jobs come and go here.
+        return tuple(job.snapshot() for job in tuple(self._jobs.values()))
 
     async def aclose(self) -> None:
         """Start no more runs, wait for those in progress, cancel what takes too long."""

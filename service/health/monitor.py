@@ -18,6 +18,9 @@ from service.health.state import CheckState, CheckStatus, ProbeResult
 from service.scheduler import Scheduler
 from service.telemetry.instruments import Instruments
 
+JOB_KIND = "check"
+"""What the jobs of checks are counted as."""
+
 FIRST_RUNS_WITHIN_S = 10.0
 """The first runs of all checks are spread over so many seconds after the start."""
 
@@ -92,6 +95,7 @@ class HealthMonitor:
             job_name(check.name),
             run,
             interval_s=check.interval_s,
+            kind=JOB_KIND,
             offset_s=share * check.interval_s,
             run_at_start=True,
             start_delay_s=share * min(check.interval_s, FIRST_RUNS_WITHIN_S),
@@ -122,7 +126,8 @@ class HealthMonitor:
 
     def checks(self) -> tuple[CheckSnapshot, ...]:
         """Return every check, in the order they were added."""
-        return tuple(_snapshot(check, status) for check, status in self._checks.values())
+        # A copy first: metrics are collected on another thread, while checks come and go here.
+        return tuple(_snapshot(check, status) for check, status in tuple(self._checks.values()))
 
     async def run(self, name: str) -> CheckSnapshot:
         """Run a check once, now, record what it found and return it.

@@ -181,7 +181,7 @@ class HTTPPoolStats:
             requests=self.requests,
             created=self.created,
             reused=self.reused,
-            errors=dict(self.errors),
+            errors=self.errors.copy(),
             endpoints=tuple(
                 EndpointCounts(
                     host=each.host,
@@ -194,7 +194,7 @@ class HTTPPoolStats:
                     reused=each.reused,
                     errors=each.errors,
                 )
-                for each in self.endpoints.values()
+                for each in tuple(self.endpoints.values())
             ),
         )
 

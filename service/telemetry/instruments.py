@@ -322,7 +322,7 @@ JOB_DURATION = _define(
     "gateway.job.duration",
     "s",
     "Duration of a run of a job.",
-    "gateway.job.name",
+    "gateway.job.kind",
     "error.type",
     boundaries=SECONDS_BOUNDARIES,
 )
@@ -331,7 +331,7 @@ JOB_DELAY = _define(
     "gateway.job.schedule.delay",
     "s",
     "How late a run started.",
-    "gateway.job.name",
+    "gateway.job.kind",
     boundaries=_WAIT_BOUNDARIES,
 )
 JOB_MISSED = _define(
@@ -339,10 +339,10 @@ JOB_MISSED = _define(
     "gateway.job.missed",
     "{run}",
     "Runs skipped because the one before still ran or the process was late.",
-    "gateway.job.name",
+    "gateway.job.kind",
 )
 JOB_FAILED = _define(
-    "counter", "gateway.job.failed", "{run}", "Runs that raised.", "gateway.job.name"
+    "counter", "gateway.job.failed", "{run}", "Runs that raised.", "gateway.job.kind"
 )
 
 # Health checks; the names without a dot are blackbox_exporter's, which rules in the wild use

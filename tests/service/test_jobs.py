@@ -37,6 +37,7 @@ class Fixture:
             "tidy",
             function or self.run,
             TEN_SECONDS,
+            kind="tidy",
             timeout_s=timeout_s,
             clock=self.clock,
             instruments=self.telemetry.instruments,
@@ -179,7 +180,7 @@ async def test_a_run_that_raises_is_logged_counted_and_runs_again(caplog, error,
     assert kind in snapshot.last_error
     assert caplog.records[0].exc_info is not None
     (point,) = fixture.telemetry.points("gateway.job.duration")
-    assert point.attributes == {"gateway.job.name": "tidy", "error.type": kind}
+    assert point.attributes == {"gateway.job.kind": "tidy", "error.type": kind}
 
 
 @pytest.mark.parametrize(("elapsed", "outcome"), [(4.9, "ok"), (5.0, "timeout")])

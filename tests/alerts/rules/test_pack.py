@@ -93,7 +93,7 @@ OTHER_CLOSED = series("gateway_connection_closed_total", gateway_close_code="300
 FAILED = series("gateway_notification_failed_total", gateway_receiver="ops", error_type="refused")
 MISSED = series("gateway_rule_evaluation_missed_total", gateway_rule_group="g")
 RULES = series("gateway_rule_evaluation_failed_total", gateway_rule_group="g")
-JOBS = series("gateway_job_missed_total", gateway_job_name="sweep")
+JOBS = series("gateway_job_missed_total", gateway_job_kind="sweep")
 BATCH = series("gateway_batch_failed_total", gateway_batcher_name="channels")
 DROPPED = series("gateway_telemetry_dropped_total", gateway_telemetry_signal="traces")
 WAITING = series("gateway_pool_waiting", gateway_pool_name="http")
