@@ -37,12 +37,18 @@ class Outbox:
     ) -> None:
         """Take notifications in, with what the notification log will say about them.
 
+        Entries of the log that have expired by then are deleted on the way.
+
         Raises:
             StorageError: Nothing of it was stored.
         """
         async with self._database.transaction() as connection:
             if notifications:
                 await connection.execute(insert(OUTBOX), [_row(item) for item in notifications])
+            now_ms = max((entry.notified_at_ms for entry in entries), default=0)
+            await connection.execute(
+                delete(NOTIFICATION_LOG).where(NOTIFICATION_LOG.c.expires_at_ms <= now_ms)
+            )
             for entry in entries:
                 values = _log_row(entry)
                 statement = upsert(NOTIFICATION_LOG).values(values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,14 @@ async def test_log(outbox: Outbox) -> None:
 
     assert await outbox.log_entries(START_MS + 9) == (entry("n2", expires_at_ms=START_MS + 10),)
     assert await outbox.log_entries(START_MS + 10) == ()
+
+
+async def test_expired_entries_do_not_pile_up(outbox: Outbox) -> None:
+    """A commit deletes entries that have expired by its time."""
+    await outbox.commit([], [replace(entry("n1"), group_key="old", expires_at_ms=START_MS)])
+    await outbox.commit([], [entry("n2")])
+
+    assert await outbox.log_entries(0) == (entry("n2"),)
 
 
 async def test_all_or_nothing(outbox: Outbox) -> None:
