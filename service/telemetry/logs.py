@@ -34,6 +34,8 @@ _EXPORTER_LOGGERS: Final = (
     "urllib3",
     "grpc",
 )
+# Libraries that tell every step of theirs at level info; heard below warning at level debug only.
+_CHATTY_LOGGERS: Final = ("alembic", "apscheduler")
 _REPEAT_INTERVAL_S: Final = 60.0
 _RESET: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
@@ -209,6 +211,7 @@ class LogSetup:
             exporting.addFilter(lambda record: not is_exporter_record(record))
             self._handlers.append(exporting)
         self._before: tuple[list[logging.Handler], int] | None = None
+        self._levels_before: dict[str, int] = {}
 
     def install(self) -> Self:
         """Replace the root logger's handlers and level; does nothing the second time."""
@@ -217,6 +220,11 @@ class LogSetup:
             self._before = (root.handlers[:], root.level)
             root.handlers[:] = self._handlers
             root.setLevel(self._level)
+            for name in _CHATTY_LOGGERS:
+                logger = logging.getLogger(name)
+                self._levels_before[name] = logger.level
+                quiet = self._level > logging.DEBUG
+                logger.setLevel(max(self._level, logging.WARNING) if quiet else self._level)
         return self
 
     def restore(self) -> None:
@@ -226,6 +234,8 @@ class LogSetup:
             root.handlers[:], level = self._before
             root.setLevel(level)
             self._before = None
+            for name, library_level in self._levels_before.items():
+                logging.getLogger(name).setLevel(library_level)
 
 
 def _timestamp(record: logging.LogRecord) -> datetime:
