@@ -32,7 +32,7 @@ from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
-from service.errors import ConfigurationError
+from service.errors import ConfigurationError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.checks import Check, configured_checks
@@ -176,10 +176,23 @@ class App:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Drain and stop everything within ``service.shutdown_timeout``."""
+        """Drain and stop everything within ``service.shutdown_timeout``.
+
+        Raises:
+            StopError: Some parts did not stop, or not in time; says which.
+        """
         self._started = False
-        async with asyncio.timeout(self.settings.service.shutdown_timeout):
-            await self._parts.stop()
+        timeout_s = self.settings.service.shutdown_timeout
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._parts.stop()
+        except TimeoutError as error:
+            message = f"not everything had stopped after {timeout_s:g} s; the rest is abandoned"
+            raise StopError(message) from error
+        except ExceptionGroup as failures:
+            _LOG.exception("stopping failed")
+            reasons = [f"{error} ({', '.join(error.__notes__)})" for error in failures.exceptions]
+            raise StopError(f"did not stop properly: {'; '.join(reasons)}") from failures
 
     def readiness(self) -> tuple[str, ...]:
         """Return why the process should get no traffic, one reason each."""
@@ -244,7 +257,7 @@ class App:
                 await self.alerting.evaluate(group, round(slot_s * 1000))
 
             self.scheduler.add_job(
-                f"rules {group.definition.key}",
+                f"rules {_label(group, self.alerting.groups)}",
                 evaluate,
                 interval_s=group.interval_s,
                 kind="rules",
@@ -314,7 +327,8 @@ class App:
                 yield
             finally:
                 await listener.stop_accepting()
-                report = await self.gateway.drain()
+                # Half of the time is for clients, at most; the other parts must end as well.
+                report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
                 if report.closed or report.aborted:
                     _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
 
@@ -349,6 +363,12 @@ def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
     if alerts.alertmanager_config is None:
         return log_routing()
     return load_routing(alerts.alertmanager_config)
+
+
+def _label(group: RuleGroup, groups: Sequence[RuleGroup]) -> str:
+    """Return a group's name, with its file where another file has a group of that name."""
+    alike = [other for other in groups if other.name == group.name]
+    return group.name if len(alike) == 1 else f"{group.name} ({group.definition.key})"
 
 
 def _check_names(settings: Settings) -> None:

@@ -3,9 +3,14 @@
 GatewatchError
 ├── ConfigurationError     settings that cannot be used, with every problem and its place
 ├── StartError             a part that cannot start, such as a port that is taken
-├── GatewayError           service.gateway: protocol errors and disconnects
+├── StopError              parts that did not stop properly, or not in time
+├── JSONError              service.codec: bytes that are not JSON, values that have no JSON form
+├── GatewayError           service.gateway.codes: protocol errors and disconnects
 ├── BatcherError           service.gateway.batcher: a full or closed batcher
-└── PoolError              service.pools: a pool that is full or closed
+├── PoolError              service.pools: a pool that is full or closed, a request without answer
+├── JobError               service.jobs: an unknown or busy job
+├── UnknownCheckError      service.health.monitor
+└── DemoError              service.demo: something the tour waited for did not happen
 
 Subclasses live beside the code that raises them and carry their data as attributes.
 """
@@ -29,6 +34,10 @@ class ConfigurationError(GatewatchError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class StopError(GatewatchError):
+    """The process stopped, but not every part of it did so properly; says which and why."""
 
 
 class StartError(GatewatchError):

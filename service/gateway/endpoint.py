@@ -21,8 +21,8 @@ from service.gateway.hub import Hub
 from service.gateway.protocol import decode_frame
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import (
+    AdmissionError,
     CloseReason,
-    ConnectionRefusedByLimitError,
     WebSocketConnectionManager,
 )
 from service.telemetry.instruments import Instruments
@@ -63,7 +63,7 @@ class WebSocketEndpoint:
         try:
             with self._connections.admit() as register:
                 return await self._serve(request, register)
-        except ConnectionRefusedByLimitError as refused:
+        except AdmissionError as refused:
             return _refusal(503, str(refused), {"Retry-After": "5"})
 
     async def _serve(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Final
 
@@ -113,10 +114,14 @@ class Gateway:
         application.router.add_get("/health", self._health)
         return application
 
-    async def drain(self) -> DrainReport:
-        """Refuse what is new, send what is waiting, tell clients to reconnect, await their end."""
+    async def drain(self, timeout_s: float = math.inf) -> DrainReport:
+        """Refuse what is new, send what is waiting, tell clients to reconnect, await their end.
+
+        Args:
+            timeout_s: When to cut clients off even if ``gateway.drain_timeout`` is longer.
+        """
         self.hub.flush()
-        return await self.connections.drain(self._settings.drain_timeout)
+        return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

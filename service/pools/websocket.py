@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 from alerts.clock import Clock
-from service.errors import GatewatchError
+from service.pools.errors import PoolError
 
 _SWEEP_SLICE: Final = 256
 
@@ -29,7 +29,7 @@ class CloseReason:
     reason: str
 
 
-class ConnectionRefusedByLimitError(GatewatchError):
+class AdmissionError(PoolError):
     """No further connection is taken now.
 
     Attributes:
@@ -202,7 +202,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             A function to call with the connection once it is open; it leaves with the block.
 
         Raises:
-            ConnectionRefusedByLimitError: There is no place.
+            AdmissionError: There is no place.
         """
         self._reserve()
         opened: list[Connection] = []
@@ -299,10 +299,10 @@ class WebSocketConnectionManager(Generic[Connection]):
     def _reserve(self) -> None:
         if self._draining:
             self.stats.refused["draining"] += 1
-            raise ConnectionRefusedByLimitError("draining", "the gateway is shutting down")
+            raise AdmissionError("draining", "the gateway is shutting down")
         if self._reserved >= self._policy.max_connections:
             self.stats.refused["limit"] += 1
             message = f"all {self._policy.max_connections} connections are in use"
-            raise ConnectionRefusedByLimitError("limit", message)
+            raise AdmissionError("limit", message)
         self._reserved += 1
         self._empty.clear()

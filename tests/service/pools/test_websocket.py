@@ -6,9 +6,9 @@ import pytest
 
 from alerts.clock import ManualClock
 from service.pools.websocket import (
+    AdmissionError,
     CloseReason,
     ConnectionPolicy,
-    ConnectionRefusedByLimitError,
     SweepReport,
     WebSocketConnectionManager,
 )
@@ -67,7 +67,7 @@ async def test_a_place_is_held_from_admission_to_the_end(clock):
 
     with manager.admit() as register, manager.admit():
         register(FakeConnection("a", clock))
-        with pytest.raises(ConnectionRefusedByLimitError) as refused, manager.admit():
+        with pytest.raises(AdmissionError) as refused, manager.admit():
             pass
         assert len(manager) == 1
         assert manager.get("a") is not None
@@ -190,7 +190,7 @@ async def test_a_drain_takes_nobody_in(clock):
         await clock.settle()
         late = FakeConnection("late", clock)
         register(late)
-        with pytest.raises(ConnectionRefusedByLimitError) as refused, manager.admit():
+        with pytest.raises(AdmissionError) as refused, manager.admit():
             pass
     await draining
 
