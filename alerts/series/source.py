@@ -100,11 +100,12 @@ class Source:
         self._alive_rows: Rows | None = None
         self._gone_ms: dict[int, int] = {}
         self._free: list[int] = []
+        self._newest_ms: int | None = None
 
     @property
     def newest_ms(self) -> int | None:
         """The timestamp of the latest append, None before the first."""
-        return self._chunks[-1].last_ms if self._chunks else None
+        return self._newest_ms
 
     def append(self, timestamp_ms: int, samples: Iterable[tuple[Labels, float]]) -> int:
         """Append what one collection found; series of the one before that are absent now end.
@@ -199,6 +200,8 @@ class Source:
             self._chunks = chunks[kept:]
         elif chunks:
             return
+        if not self._chunks:
+            self._let_all_go()
         oldest_ms = self._chunks[0].first_ms if self._chunks else horizon_ms
         for row in [row for row, gone_ms in self._gone_ms.items() if gone_ms < oldest_ms]:
             self._release(row)
@@ -228,7 +231,7 @@ class Source:
         )
 
     def _check_order(self, timestamp_ms: int, samples: int) -> None:
-        newest = self.newest_ms
+        newest = self._newest_ms
         if newest is None or timestamp_ms > newest:
             return
         if timestamp_ms == newest:
@@ -263,7 +266,7 @@ class Source:
         self._row_of[labels] = row
         self._index.add(entry)
         # Not alive before its first sample: a registration nobody follows up is freed as well.
-        self._gone_ms[row] = max(self.newest_ms or 0, int(self._clock.time() * 1000))
+        self._gone_ms[row] = max(self._newest_ms or 0, int(self._clock.time() * 1000))
         return row
 
     def _give_up(self, entry: Entry) -> bool:
@@ -277,6 +280,13 @@ class Source:
         self._index.remove(entry)
         del self._row_of[entry.labels]
         self._entries[entry.row] = None
+
+    def _let_all_go(self) -> None:
+        """Nothing was appended for a whole retention: what was alive is not any more."""
+        for row in np.flatnonzero(self._alive).tolist():
+            self._gone_ms[row] = self._newest_ms or 0
+        self._alive[:] = False
+        self._alive_rows = None
 
     def _release(self, row: int) -> None:
         del self._gone_ms[row]
@@ -293,6 +303,7 @@ class Source:
             self._update_alive(timestamp_ms, rows, column)
         chunk.times_ms[chunk.count] = timestamp_ms
         chunk.count += 1
+        self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self.expire(timestamp_ms - self._retention_ms)
 
