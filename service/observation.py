@@ -97,7 +97,10 @@ class CheckObservation:
         observers.observe(instruments.PROBE_HTTP_STATUS, self._http_status)
 
     def _state(self) -> Values:
-        return [(check.status.state, {"check": check.name}) for check in self._monitor.checks()]
+        # A plain number: exporters write an enumeration's value by its name.
+        return [
+            (int(check.status.state), {"check": check.name}) for check in self._monitor.checks()
+        ]
 
     def _success(self) -> Values:
         for check in self._monitor.checks():
