@@ -29,7 +29,7 @@ Times = NDArray[np.int64]
 
 _FIRST_COLUMNS: Final = 8
 _MAX_COLUMNS: Final = 256
-_FIRST_ROWS: Final = 8
+_FIRST_ROWS: Final = 1
 
 
 @dataclass(slots=True)
@@ -321,18 +321,20 @@ class Source:
         self._alive_rows = rows
 
     def _writable_chunk(self, timestamp_ms: int) -> _Chunk:
-        rows = len(self._alive)
         chunk = self._chunks[-1] if self._chunks else None
         if chunk is None or self._is_full(chunk, timestamp_ms):
             columns = _FIRST_COLUMNS if chunk is None else len(chunk.times_ms)
-            chunk = _Chunk(columns, rows)
+            chunk = _Chunk(columns, max(1, len(self._entries)))
             self._chunks = [*self._chunks, chunk]
             return chunk
         columns = len(chunk.times_ms)
         if chunk.count == columns:
             columns *= 2
-        if columns != len(chunk.times_ms) or rows > chunk.values.shape[1]:
-            chunk.resize(columns, max(rows, chunk.values.shape[1]))
+        rows = chunk.values.shape[1]
+        if len(self._entries) > rows:
+            rows = len(self._alive)
+        if columns != len(chunk.times_ms) or rows != chunk.values.shape[1]:
+            chunk.resize(columns, rows)
         return chunk
 
     def _is_full(self, chunk: _Chunk, timestamp_ms: int) -> bool:
