@@ -182,16 +182,14 @@ class App:
             StopError: Some parts did not stop, or not in time; says which.
         """
         self._started = False
-        timeout_s = self.settings.service.shutdown_timeout
         try:
-            async with asyncio.timeout(timeout_s):
-                await self._parts.stop()
-        except TimeoutError as error:
-            message = f"not everything had stopped after {timeout_s:g} s; the rest is abandoned"
-            raise StopError(message) from error
+            await self._parts.stop(timeout_s=self.settings.service.shutdown_timeout)
         except ExceptionGroup as failures:
             _LOG.exception("stopping failed")
-            reasons = [f"{error} ({', '.join(error.__notes__)})" for error in failures.exceptions]
+            reasons = [
+                ": ".join(filter(None, (*error.__notes__, str(error))))
+                for error in failures.exceptions
+            ]
             raise StopError(f"did not stop properly: {'; '.join(reasons)}") from failures
 
     def readiness(self) -> tuple[str, ...]:

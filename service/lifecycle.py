@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 _LOG: Final = logging.getLogger(__name__)
+_LEAST_TIMEOUT_S: Final = 0.25
+"""What a part gets to stop when those before it have used up the time."""
 
 Entered = TypeVar("Entered")
 
@@ -43,23 +46,30 @@ class Parts:
         self._parts.append(_Part(name, manager, stop_timeout_s))
         return entered
 
-    async def stop(self) -> None:
+    async def stop(self, *, timeout_s: float = math.inf) -> None:
         """Leave all parts, newest first, whatever becomes of each.
+
+        Args:
+            timeout_s: How long all of it may take: parts get less than their own time as it runs
+                out, and never so little that one that hangs takes the others' end from them.
 
         Raises:
             ExceptionGroup: Some could not stop; every failure is in it, with the part's name.
         """
         failures: list[Exception] = []
+        now = asyncio.get_running_loop().time
+        deadline = now() + timeout_s
         while self._parts:
             part = self._parts.pop()
+            allowed_s = min(part.stop_timeout_s, max(deadline - now(), _LEAST_TIMEOUT_S))
+            limit = asyncio.timeout(allowed_s)
             try:
-                async with asyncio.timeout(part.stop_timeout_s):
+                async with limit:
                     await part.manager.__aexit__(None, None, None)
-            except TimeoutError as error:
-                error.add_note(f"{part.name} did not stop within {part.stop_timeout_s:g} s")
-                failures.append(error)
             except Exception as error:  # noqa: BLE001 - one part must not keep the others running
-                error.add_note(f"while stopping {part.name}")
+                late = limit.expired() and isinstance(error, TimeoutError)
+                what = f"did not stop within {allowed_s:.3g} s" if late else "failed to stop"
+                error.add_note(f"{part.name} {what}")
                 failures.append(error)
             else:
                 _LOG.debug("stopped %s", part.name)
