@@ -1,0 +1,89 @@
+"""``make e2e``: get the programs, run the tests, say what was not run and why.
+
+The exit code is pytest's: a program that cannot be had is listed, one that fails is a failure.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.external.programs import HERE, PROGRAMS, UnavailableError, cache_folder
+
+INSTALL_TIMEOUT_S: Final = 420.0
+TESTS_TIMEOUT_S: Final = 180.0
+
+
+async def main(arguments: Sequence[str]) -> int:
+    """Run everything within about ten minutes and return the exit code."""
+    found, missing = await install_all(cache_folder(os.environ))
+    code = await run_tests(arguments, found, missing)
+    say("not run:" if missing else "every program was there")
+    for name, reason in missing.items():
+        say(f"  {name}: {reason}")
+    return code
+
+
+async def install_all(cache: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return where each program is, and why the others cannot be had."""
+    loop = asyncio.get_running_loop()
+    found: dict[str, str] = {}
+    missing: dict[str, str] = {}
+
+    async def install(name: str) -> None:
+        began = loop.time()
+        try:
+            async with asyncio.timeout(INSTALL_TIMEOUT_S):
+                found[name] = str(await PROGRAMS[name](cache))
+        except TimeoutError:
+            missing[name] = f"not installed within {INSTALL_TIMEOUT_S:.0f} s"
+        except (UnavailableError, OSError) as error:
+            missing[name] = str(error)
+        say(f"{name}: {found.get(name, 'cannot be had')} ({loop.time() - began:.1f} s)")
+
+    say(f"looking for {', '.join(PROGRAMS)}; what is missing goes to {cache}")
+    async with asyncio.TaskGroup() as group:
+        for name in PROGRAMS:
+            group.create_task(install(name))
+    return found, missing
+
+
+async def run_tests(
+    arguments: Sequence[str], found: dict[str, str], missing: dict[str, str]
+) -> int:
+    """Run pytest on this folder and return its exit code; it does not outlive its time."""
+    programs = json.dumps({"found": found, "missing": missing})
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "pytest", str(HERE), *arguments),
+        env={**os.environ, "GATEWATCH_E2E_PROGRAMS": programs},
+        stdin=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(TESTS_TIMEOUT_S):
+            return await process.wait()
+    except TimeoutError:
+        # As Ctrl-C does, so that the tests end the processes they started.
+        process.send_signal(signal.SIGINT)
+        say(f"the tests took over {TESTS_TIMEOUT_S:.0f} s")
+        async with asyncio.timeout(20):
+            await process.wait()
+        return 1
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def say(line: str) -> None:
+    """Print a line at once, in order with what pytest prints."""
+    sys.stdout.write(f"e2e: {line}\n")
+    sys.stdout.flush()
+
+
+sys.exit(asyncio.run(main(sys.argv[1:])))
