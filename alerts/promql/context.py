@@ -4,33 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from alerts.promql.errors import PromQLError
+from alerts.promql.limits import Budget
 from alerts.promql.memo import Memo
 from alerts.promql.vectors import NAME_LABELS, Frame, Times, Vector, merge_equal_labels
 from alerts.series.store import SeriesStore
-
-
-class SampleBudget:
-    """Counts the samples a query loads, over all its selectors, and refuses too many."""
-
-    __slots__ = ("_limit", "used")
-
-    def __init__(self, limit: int) -> None:
-        self.used = 0
-        self._limit = limit
-
-    def take(self, samples: int) -> None:
-        """Account for samples about to be loaded.
-
-        Raises:
-            PromQLError: Together they are more than the limit.
-        """
-        self.used += samples
-        if self.used > self._limit:
-            raise PromQLError(
-                "query processing would load too many samples into memory in query execution "
-                f"(the limit is {self._limit}); select fewer series or a shorter range"
-            )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +34,7 @@ class Context:
     lookback_ms: int
     subquery_step_ms: int
     delays_names: bool
-    budget: SampleBudget
+    budget: Budget
 
     @property
     def steps(self) -> int:

@@ -8,10 +8,12 @@ from typing import Final
 
 import numpy as np
 
+from alerts.clock import Clock, SystemClock
 from alerts.promql import aggregations, plan
-from alerts.promql.context import Context, SampleBudget
+from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
 from alerts.promql.evaluator import FUNCTIONS, Value, evaluate, windows
+from alerts.promql.limits import Budget, QueryLimits
 from alerts.promql.plan import Query
 from alerts.promql.values import InstantResult, RangeResult, Sample, SeriesPoints
 from alerts.promql.vectors import Times, Vector, merge_equal_labels
@@ -32,6 +34,7 @@ class Engine:
         subquery_step_s: The step of subqueries that name none, in seconds.
         delays_name_removal: Take the metric name off results when the query is done instead of
             in each operator (Prometheus: ``--enable-feature=promql-delayed-name-removal``).
+        clock: Tells how long a query has taken; the machine's when not given.
     """
 
     def __init__(
@@ -42,12 +45,14 @@ class Engine:
         max_samples: int = 50_000_000,
         subquery_step_s: float = 60.0,
         delays_name_removal: bool = False,
+        clock: Clock | None = None,
     ) -> None:
         self._store = store
         self._lookback_ms = round(lookback_s * 1000)
         self._max_samples = max_samples
         self._subquery_step_ms = round(subquery_step_s * 1000)
         self._delays_names = delays_name_removal
+        self._clock: Clock = clock or SystemClock()
         self._queries: OrderedDict[str, Query] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -69,16 +74,32 @@ class Engine:
                 self._queries.popitem(last=False)
         return query
 
-    def instant(self, query: Query, timestamp_ms: int) -> InstantResult:
+    def instant(
+        self,
+        query: Query,
+        timestamp_ms: int,
+        *,
+        limits: QueryLimits | None = None,
+        lookback_s: float | None = None,
+    ) -> InstantResult:
         """Evaluate at one time.
+
+        Args:
+            query: What to evaluate.
+            timestamp_ms: When.
+            limits: What this query may cost, within what the engine allows.
+            lookback_s: How old a sample an instant selector takes, when not as the engine says.
 
         Raises:
             PromQLError: The data does not allow it (duplicate label sets, too many samples, ...).
+            QueryTimeoutError: Its time was up.
+            QueryCancelledError: It was cancelled.
         """
         times = np.array([timestamp_ms], dtype=np.int64)
+        context = self._context(query, times, limits, lookback_s)
         if query.kind == "matrix":
-            return self._matrix(query, timestamp_ms, times)
-        value = self._evaluate(query, times)
+            return self._matrix(query, context)
+        value = self._evaluate(query, context)
         if isinstance(value, str):
             return InstantResult("string", timestamp_ms, text=value)
         if isinstance(value, Vector):
@@ -92,13 +113,31 @@ class Engine:
             PromQLError: As ``instant``; or the query gives neither a vector nor a scalar.
         """
         _require_numbers(query)
-        value = self._evaluate(query, np.array([timestamp_ms], dtype=np.int64))
+        times = np.array([timestamp_ms], dtype=np.int64)
+        value = self._evaluate(query, self._context(query, times, None, None))
         if isinstance(value, Vector):
             return _samples(value)
         return (Sample(Labels(), float(value[0])),)
 
-    def range(self, query: Query, start_ms: int, end_ms: int, step_ms: int) -> RangeResult:
+    def range(
+        self,
+        query: Query,
+        start_ms: int,
+        end_ms: int,
+        step_ms: int,
+        *,
+        limits: QueryLimits | None = None,
+        lookback_s: float | None = None,
+    ) -> RangeResult:
         """Evaluate at ``start_ms``, ``start_ms + step_ms``, ... up to ``end_ms``.
+
+        Args:
+            query: What to evaluate.
+            start_ms: The first time.
+            end_ms: The last time, when the step meets it.
+            step_ms: How far apart the times are.
+            limits: As ``instant``.
+            lookback_s: As ``instant``.
 
         Raises:
             PromQLError: As ``instant``; or the query gives neither a vector nor a scalar; or the
@@ -110,39 +149,42 @@ class Engine:
         if end_ms < start_ms:
             raise PromQLError(f"the end, {end_ms} ms, is before the start, {start_ms} ms")
         steps = (end_ms - start_ms) // step_ms + 1
-        SampleBudget(self._max_samples).take(steps)
+        # Refused before the steps themselves take the memory.
+        Budget(self._max_samples, limits, self._clock).take(steps)
         times = np.arange(steps, dtype=np.int64) * step_ms + start_ms
-        value = self._evaluate(query, times)
+        value = self._evaluate(query, self._context(query, times, limits, lookback_s))
         if isinstance(value, Vector):
             return RangeResult(_series(value, times))
         scalar = np.broadcast_to(np.asarray(value, dtype=np.float64), times.shape)
         return RangeResult((SeriesPoints(Labels(), times, scalar),))
 
-    def _context(self, query: Query, times: Times) -> Context:
+    def _context(
+        self, query: Query, times: Times, limits: QueryLimits | None, lookback_s: float | None
+    ) -> Context:
         return Context(
             self._store,
             query.memo,
             times,
             int(times[0]),
             int(times[-1]),
-            self._lookback_ms,
+            self._lookback_ms if lookback_s is None else round(lookback_s * 1000),
             self._subquery_step_ms,
             self._delays_names,
-            SampleBudget(self._max_samples),
+            Budget(self._max_samples, limits, self._clock),
         )
 
-    def _evaluate(self, query: Query, times: Times) -> Value:
+    def _evaluate(self, query: Query, context: Context) -> Value:
         # Division by zero and the like are ordinary results in PromQL.
         with np.errstate(all="ignore"):
-            value = evaluate(query.root, self._context(query, times))
+            value = evaluate(query.root, context)
         if isinstance(value, Vector):
             return _named(value)
         return value
 
-    def _matrix(self, query: Query, timestamp_ms: int, times: Times) -> InstantResult:
+    def _matrix(self, query: Query, context: Context) -> InstantResult:
         """Return the raw samples of a range selector, or those a subquery comes to."""
         with np.errstate(all="ignore"):
-            cut = windows(query.root, self._context(query, times))
+            cut = windows(query.root, context)
         after_ms, until_ms = int(cut.ends_ms[0]) - cut.range_ms, int(cut.ends_ms[0])
         labels = cut.frame.final().labels
         found: list[SeriesPoints] = []
@@ -158,7 +200,7 @@ class Engine:
                         SeriesPoints(labels[row], block_times[there], values[there, column])
                     )
         found.sort(key=lambda points: points.labels)
-        return InstantResult("matrix", timestamp_ms, series=tuple(found))
+        return InstantResult("matrix", int(context.times_ms[0]), series=tuple(found))
 
 
 def _require_numbers(query: Query) -> None:

@@ -1,4 +1,9 @@
-"""The error of the PromQL engine: an expression that cannot be parsed, planned or evaluated."""
+"""The errors of the PromQL engine.
+
+- ``PromQLError``: an expression that cannot be parsed, planned or evaluated.
+  - ``QueryTimeoutError``: the query's time was up.
+  - ``QueryCancelledError``: nobody waited for it any more.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +31,11 @@ class PromQLError(AlertsError, ValueError):
         line = self.expression.count("\n", 0, self.offset) + 1
         column = self.offset - (self.expression.rfind("\n", 0, self.offset) + 1) + 1
         return f"{line}:{column}: {self.message}"
+
+
+class QueryTimeoutError(PromQLError):
+    """The query took longer than it may."""
+
+
+class QueryCancelledError(PromQLError):
+    """Whoever asked has gone."""

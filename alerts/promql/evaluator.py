@@ -46,6 +46,7 @@ def evaluate(node: Node, context: Context) -> Value:
     Raises:
         PromQLError: The data does not allow it, or the node is a range vector.
     """
+    context.budget.check()
     match node:
         case Number():
             return np.full(context.steps, node.value)

@@ -44,6 +44,8 @@ class InstantResult:
         samples: The elements of a vector; a scalar is one sample without labels.
         text: The value of a string.
         series: The series of a matrix (a range selector or a subquery at the top).
+        warnings: What is probably wrong with the query, in Prometheus's words.
+        infos: What may be wrong with it.
     """
 
     kind: ValueKind
@@ -51,10 +53,17 @@ class InstantResult:
     samples: tuple[Sample, ...] = ()
     text: str = ""
     series: tuple[SeriesPoints, ...] = ()
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RangeResult:
-    """The answer to a range query: one series per label set, sorted by labels."""
+    """The answer to a range query: one series per label set, sorted by labels.
+
+    ``warnings`` and ``infos`` are as those of an instant query.
+    """
 
     series: tuple[SeriesPoints, ...]
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
