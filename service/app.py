@@ -103,6 +103,13 @@ class App:
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._parts = Parts()
         self._started = False
+        # What can be refused comes before telemetry, whose exporters have threads from the start.
+        self.store = SeriesStore(clock=self._clock, retention_s=settings.alerts.retention)
+        self.engine = Engine(self.store)
+        _check_names(settings)
+        with _as_configuration():
+            self._rules = _load_rules(settings.alerts, self.engine)
+            self._routing = _load_routing(settings.alerts)
         self.telemetry = Telemetry(
             settings,
             environment=environment,
@@ -111,12 +118,6 @@ class App:
             log_stream=log_stream,
         )
         instruments = self.telemetry.instruments
-        self.store = SeriesStore(clock=self._clock, retention_s=settings.alerts.retention)
-        self.engine = Engine(self.store)
-        _check_names(settings)
-        with _as_configuration():
-            self._rules = _load_rules(settings.alerts, self.engine)
-            self._routing = _load_routing(settings.alerts)
         self._pool = HTTPConnectionPool(
             settings.pools.http,
             instruments=instruments,
