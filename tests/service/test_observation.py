@@ -1,0 +1,258 @@
+"""Counts of real parts, read as metrics after something happened to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.trace import NoOpTracerProvider
+
+from alerts.clock import ManualClock, SystemClock
+from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
+from service.app import App
+from service.config.settings import HTTPPoolSettings
+from service.health.checks import Check
+from service.health.monitor import HealthMonitor, job_name
+from service.health.state import ProbeResult
+from service.observation import CheckObservation, JobObservation, PoolObservation
+from service.pools.errors import HTTPRequestError
+from service.pools.http import HTTPConnectionPool
+from service.scheduler import Scheduler
+from service.telemetry.instruments import DEFINITIONS, Instruments
+from service.telemetry.observers import Observers
+from tests.support.app import Readings, api_headers, labels, readings, running_app
+from tests.support.gateway import OPEN, RawClient, until
+from tests.support.http import loopback_server
+from tests.support.process import eventually, unused_port
+from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
+
+RULES = """\
+groups:
+  - name: same
+    interval: 1h
+    rules:
+      - {alert: Always, expr: 'gateway_connection_limit > 0', labels: {severity: page}}
+      - alert: Ambiguous
+        expr: process_cpu_time_seconds_total * on () process_cpu_time_seconds_total
+"""
+ROUTES = """\
+route: {receiver: on-call, group_wait: 0s, group_interval: 1h}
+receivers: [{name: on-call, webhook_configs: [{url: %s}]}]
+"""
+ATTRIBUTES = {item.name: set(item.attributes) for item in (*DEFINITIONS, *ALERTS_DEFINITIONS)}
+"""Every metric there is, with the attributes its definition names."""
+
+
+class Page:
+    """Where observations are registered, and what they say when they are read."""
+
+    def __init__(self) -> None:
+        self._reader = InMemoryMetricReader()
+        provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self.observers = Observers(provider.get_meter("tests"))
+
+    def read(self) -> Readings:
+        """Collect now."""
+        data = self._reader.get_metrics_data()
+        return {} if data is None else readings(data)
+
+
+class ScriptedProbe:
+    """Succeeds once, then fails."""
+
+    target = "a script"
+
+    def __init__(self) -> None:
+        self._results: Iterator[ProbeResult] = iter(
+            (
+                ProbeResult.passed("fine", **{"http.response.status_code": 200}),
+                ProbeResult.failed("status 500", "status", {"http.response.status_code": 500}),
+            )
+        )
+
+    async def run(self, timeout_s: float) -> ProbeResult:
+        return next(self._results)
+
+
+async def test_an_http_pool_is_read() -> None:
+    """Connections by state and host, requests that found one, and those without an answer."""
+    page = Page()
+    settings = HTTPPoolSettings.model_validate({"max_connections": 7})
+    async with (
+        loopback_server() as server,
+        HTTPConnectionPool(
+            settings,
+            instruments=Instruments.disabled(),
+            tracer_provider=NoOpTracerProvider(),
+            clock=SystemClock(),
+        ) as pool,
+    ):
+        PoolObservation(pool).register(page.observers)
+        for _ in range(2):
+            async with pool.request("GET", server.url("/ok")) as response:
+                await response.read_up_to(100)
+        with pytest.raises(HTTPRequestError):
+            async with pool.request("GET", f"http://127.0.0.1:{unused_port()}/"):
+                pass
+        found = page.read()
+
+    mine, where = (
+        {"gateway__pool__name": pool.name},
+        {
+            "server__address": "127.0.0.1",
+            "server__port": str(server.port),
+        },
+    )
+    assert found["gateway.pool.limit"] == {labels(**mine): 7}
+    assert found["gateway.pool.waiting"] == {labels(**mine): 0}
+    assert found["gateway.pool.connections.created"] == {labels(**mine): 1}
+    assert found["gateway.pool.connections.reused"] == {labels(**mine): 1}
+    assert found["gateway.pool.errors"][labels(**mine, error__type="connect")] == 1
+    open_connections = found["http.client.open_connections"]
+    assert open_connections[labels(**where, http__connection__state="idle")] == 1
+    assert open_connections[labels(**where, http__connection__state="active")] == 0
+    assert found["http.client.active_requests"][labels(**where)] == 0
+
+
+async def test_jobs_are_read_by_kind() -> None:
+    """Jobs of one kind are one series, however many there are."""
+
+    async def fail(_slot_s: float) -> None:
+        raise ValueError("broken")
+
+    page = Page()
+    async with Scheduler(clock=ManualClock(), instruments=Instruments.disabled()) as scheduler:
+        JobObservation(scheduler).register(page.observers)
+        for name in ("one", "two"):
+            scheduler.add_job(name, fail, interval_s=3600, kind="check")
+            await scheduler.run_now(name)
+        found = page.read()
+
+    assert found["gateway.job.failed"] == {labels(gateway__job__kind="check"): 2}
+    assert found["gateway.job.missed"] == {labels(gateway__job__kind="check"): 0}
+
+
+async def test_checks_are_read_once_they_ran() -> None:
+    """Before there is a result only the state is known; then all follows the last run."""
+    page = Page()
+    clock, instruments = ManualClock(), Instruments.disabled()
+    async with Scheduler(clock=clock, instruments=instruments) as scheduler:
+        monitor = HealthMonitor(scheduler=scheduler, clock=clock, instruments=instruments)
+        CheckObservation(monitor).register(page.observers)
+        monitor.add(Check("web", ScriptedProbe(), interval_s=3600))
+        seen = [page.read()]
+        for _ in range(2):
+            await scheduler.run_now(job_name("web"))
+            seen.append(page.read())
+
+    web = labels(check="web")
+    assert [found["gateway.health.state"][web] for found in seen] == [0, 1, 2]
+    assert seen[0].keys() == {"gateway.health.state"}
+    assert [found["probe_success"][web] for found in seen[1:]] == [1, 0]
+    assert [found["probe_http_status_code"][web] for found in seen[1:]] == [200, 500]
+    assert seen[2]["probe_duration"] == {web: 0}
+
+
+def alerting_files(directory: Path, hook: WebhookReceiver) -> dict[str, Any]:
+    """Write two rule files with groups of one name, and a webhook; return their settings."""
+    for name in ("one", "two"):
+        (directory / f"{name}.yaml").write_text(RULES)
+    (directory / "routes.yaml").write_text(ROUTES % hook.url)
+    return {
+        "rule_files": [str(directory / "one.yaml"), str(directory / "two.yaml")],
+        "default_rules": False,
+        "alertmanager_config": directory / "routes.yaml",
+    }
+
+
+async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
+    """Groups of one name in two files add up; a refused notification is counted by its reason."""
+    async with webhook_receiver() as hook:
+        hook.always = Answer(400)
+        alerts = alerting_files(tmp_path, hook)
+        async with running_app(tmp_path, alerts=alerts) as app:
+            await app.telemetry.collection.collect_now()
+            for group in app.alerting.groups:
+                await app.alerting.evaluate(group, round(SystemClock().time() * 1000))
+            await until(lambda: app.alerting.receiver_stats["on-call"].failed)
+            found = readings((await app.telemetry.collection.collect_now()).metrics)
+
+    same = labels(gateway__rule__group="same")
+    firing = labels(gateway__alert__state="firing", gateway__alert__severity="page")
+    on_call = {"gateway__receiver": "on-call"}
+    refused = labels(**on_call, error__type="refused")
+    assert found["gateway.rule.evaluation.failed"] == {same: 2}
+    assert found["gateway.rule.evaluation.missed"] == {same: 0}
+    assert found["gateway.alert.count"] == {firing: 2}
+    assert found["gateway.notification.delivered"] == {labels(**on_call): 0}
+    assert found["gateway.notification.retries"] == {labels(**on_call): 0}
+    assert found["gateway.notification.failed"] == {refused: 1}
+    assert found["gateway.notification.queue.size"] == {labels(): 0}
+    assert found["gateway.series.count"][labels()] > 50
+
+
+async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
+    """No definition is a name that nothing ever fills, and no metric has no definition."""
+    async with webhook_receiver() as hook:
+        hook.always = Answer(400)
+        alerts = alerting_files(tmp_path, hook)
+        async with running_app(
+            tmp_path,
+            gateway={**OPEN, "port": 0, "max_queue_size": 1024},
+            telemetry={
+                "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},
+                "collect_interval": "100ms",
+                "shutdown_timeout": "100ms",
+            },
+            health={"checks": [{"name": "web", "http": {"url": hook.url}}]},
+            alerts=alerts,
+        ) as app:
+            await app.telemetry.collection.collect_now()
+            async with aiohttp.ClientSession() as session:
+                await lose_a_slow_client(session, app.gateway_url)
+            for group in app.alerting.groups:
+                await app.alerting.evaluate(group, round(SystemClock().time() * 1000))
+            await app.scheduler.run_now(job_name("web"))
+            with pytest.raises(HTTPRequestError):
+                async with app._pool.request("GET", f"http://127.0.0.1:{unused_port()}/"):
+                    pass
+            await until(lambda: app.alerting.receiver_stats["on-call"].failed)
+            found = await everything(app)
+
+    assert found.keys() == ATTRIBUTES.keys()
+    for name, values in found.items():
+        used = {key for each in values for key, _ in each}
+        assert used <= ATTRIBUTES[name], f"{name} has attributes its definition does not name"
+
+
+async def everything(app: App) -> Readings:
+    """Return all there is, once what needs time (a timer, a slot of a job) is there as well."""
+
+    async def complete() -> Readings:
+        found = readings((await app.telemetry.collection.collect_now()).metrics)
+        return found if ATTRIBUTES.keys() <= found.keys() else {}
+
+    return await eventually(complete, what="a value of every metric")
+
+
+async def lose_a_slow_client(session: aiohttp.ClientSession, gateway_url: str) -> None:
+    """Deliver a message, then one that is larger than a client may queue."""
+    url = gateway_url.replace("http", "ws", 1) + "/connection/websocket"
+    async with session.ws_connect(url) as socket:
+        client = RawClient(socket)
+        await client.call(connect={})
+        await client.subscribe("news")
+        for data in ("small", "x" * 2048):
+            async with session.post(
+                f"{gateway_url}/api/publish",
+                json={"channel": "news", "data": data},
+                headers=api_headers(),
+            ) as answer:
+                assert await answer.json() == {"result": {}}
+        assert await client.published() == "small"
+        assert (await client.closed())[0] == 3008
