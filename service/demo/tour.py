@@ -13,6 +13,7 @@ from typing import Any, Final, TextIO
 
 import aiohttp
 from rich.console import Console
+from rich.markup import escape
 
 from alerts.clock import Clock, SystemClock
 from service.app import CONNECTIONS_CHECK, App
@@ -215,4 +216,4 @@ class Tour:
     def _say(self, line: str, *, since: float | None = None) -> None:
         now = self._clock.monotonic()
         after = f"  [dim](after {now - since:.1f} s)[/dim]" if since is not None else ""
-        self._console.print(f"[dim]{now - self._started:5.1f} s[/dim]  {line}{after}")
+        self._console.print(f"[dim]{now - self._started:5.1f} s[/dim]  {escape(line)}{after}")

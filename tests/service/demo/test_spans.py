@@ -1,0 +1,69 @@
+"""The trace of a message as the demo draws it."""
+
+from __future__ import annotations
+
+import io
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.trace import (
+    Link,
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
+from rich.console import Console
+
+from service.demo.spans import SpanMemory, draw
+
+PUBLISHER = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
+
+
+def one_message(memory: SpanMemory) -> None:
+    """Record a request, what it published, and the batch that carried it; one ms for each."""
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(memory)
+    tracer = provider.get_tracer("tests")
+    remote = set_span_in_context(NonRecordingSpan(PUBLISHER), Context())
+    request = tracer.start_span("POST /api/publish", remote, SpanKind.SERVER, start_time=1_000_000)
+    below = set_span_in_context(request, Context())
+    publish = tracer.start_span(
+        "publish [chat]",
+        below,
+        SpanKind.PRODUCER,
+        start_time=2_000_000,
+        attributes={"messaging.message.body.size": 35, "messaging.system": "gatewatch"},
+    )
+    send = tracer.start_span(
+        "send", Context(), links=[Link(publish.get_span_context())], start_time=3_000_000
+    )
+    tracer.start_span("other", Context(), start_time=0).end(1)
+    for number, span in enumerate((send, publish, request)):
+        span.end(4_000_000 + number * 1_000_000)
+
+
+def test_a_trace_is_in_order_of_start_and_knows_its_batch() -> None:
+    """Spans end inside out, and are told from the outside in."""
+    memory = SpanMemory()
+    one_message(memory)
+
+    assert [span.name for span in memory.trace(1)] == ["POST /api/publish", "publish [chat]"]
+    assert [span.name for span in memory.linked_to(1)] == ["send"]
+    assert memory.trace(3) == []
+
+
+def test_a_trace_is_drawn_as_a_tree() -> None:
+    """Children are below their parents, with times since the first and a few attributes."""
+    memory = SpanMemory()
+    one_message(memory)
+    output = io.StringIO()
+    Console(file=output, width=200).print(draw(memory.trace(1), memory.linked_to(1)))
+
+    assert [line.rstrip() for line in output.getvalue().splitlines()] == [
+        "trace 00000000000000000000000000000001",
+        "├── POST /api/publish  SERVER  +0.00 ms, 5.00 ms",
+        "│   └── publish [chat]  PRODUCER  +1.00 ms, 3.00 ms  size=35",
+        "└── linked batch: send  INTERNAL  +2.00 ms, 1.00 ms",
+    ]
