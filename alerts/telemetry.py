@@ -143,8 +143,39 @@ SERIES_SAMPLES_REFUSED = InstrumentDefinition(
     "counter",
     "gateway.series.samples.refused",
     "{sample}",
-    "Samples refused as out of order or duplicate.",
+    "Samples refused as out of order, as duplicate, or because a limit is reached.",
     ("error.type",),
+)
+SERIES_MEMORY = InstrumentDefinition(
+    "up_down_counter",
+    "gateway.series.memory",
+    "By",
+    "Memory of the store's samples and, estimated, of its labels.",
+)
+CONFIG_RELOAD_SUCCESS = InstrumentDefinition(
+    "gauge",
+    "gateway.config.reload.success",
+    "1",
+    "Whether the configuration was last read without an error: 1, or 0.",
+)
+CONFIG_RELOAD_TIME = InstrumentDefinition(
+    "gauge",
+    "gateway.config.reload.time",
+    "s",
+    "When the configuration that is in use was read, in Unix time.",
+)
+CONFIG_RELOADS = InstrumentDefinition(
+    "counter",
+    "gateway.config.reloads",
+    "{reload}",
+    "Times the configuration was asked to be read again.",
+    ("error.type",),
+)
+RULE_STATE_FAILED = InstrumentDefinition(
+    "counter",
+    "gateway.rule.state.failed",
+    "{evaluation}",
+    "Evaluations whose alert states could not be stored; they are stored with the next.",
 )
 
 DEFINITIONS = (
@@ -160,6 +191,11 @@ DEFINITIONS = (
     SERIES_COUNT,
     SERIES_SAMPLES,
     SERIES_SAMPLES_REFUSED,
+    SERIES_MEMORY,
+    CONFIG_RELOAD_SUCCESS,
+    CONFIG_RELOAD_TIME,
+    CONFIG_RELOADS,
+    RULE_STATE_FAILED,
 )
 
 

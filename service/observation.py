@@ -139,6 +139,7 @@ class AlertObservation:
         observe(alerts_instruments.SERIES_COUNT, lambda: [(store.series_count, {})])
         observe(alerts_instruments.SERIES_SAMPLES, lambda: [(store.stats.samples, {})])
         observe(alerts_instruments.SERIES_SAMPLES_REFUSED, self._refused)
+        observe(alerts_instruments.SERIES_MEMORY, lambda: [(store.stats.bytes, {})])
 
     def _missed(self) -> Values:
         for group in self._alerting.groups:
@@ -170,3 +171,6 @@ class AlertObservation:
         yield stats.refused_out_of_order, {"error.type": "out_of_order"}
         yield stats.refused_duplicate_timestamp, {"error.type": "duplicate_timestamp"}
         yield stats.refused_duplicate_series, {"error.type": "duplicate_series"}
+        yield stats.refused_max_series, {"error.type": "max_series"}
+        yield stats.refused_max_series_per_metric, {"error.type": "max_series_per_metric"}
+        yield stats.refused_max_memory, {"error.type": "max_memory"}

@@ -104,6 +104,19 @@ class Index:
         """Return every value of a label in use, sorted."""
         return sorted(self._postings.get(name, {}))
 
+    def count(self, name: str, value: str) -> int:
+        """Return how many series carry a label pair."""
+        return len(self._postings.get(name, {}).get(value, ()))
+
+    def members(self, name: str, value: str) -> Iterable[Entry]:
+        """Return the series that carry a label pair."""
+        return self._postings.get(name, {}).get(value, ())
+
+    def largest(self, name: str) -> str:
+        """Return the value of a label that most series carry, empty when none does."""
+        values = self._postings.get(name, {})
+        return max(values, key=lambda value: len(values[value]), default="")
+
     def _candidates(self, matcher: Matcher) -> list[Postings]:
         values = self._postings.get(matcher.name, {})
         if matcher.op is MatchOp.EQUAL:

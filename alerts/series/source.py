@@ -13,60 +13,42 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from alerts.clock import Clock
-from alerts.series.bits import STALE, Floats, empty_columns, ordinary
+from alerts.series.bits import STALE, Bools, Floats, empty_columns, ordinary
+from alerts.series.chunks import Chunk, Rows, Times, take
 from alerts.series.errors import SeriesError
 from alerts.series.index import Entry, Index
 from alerts.series.labels import Labels
+from alerts.series.limits import Admission, StoreStats, series_bytes
 
 if TYPE_CHECKING:
     import threading
 
-Rows = NDArray[np.intp]
-Times = NDArray[np.int64]
-
 _FIRST_COLUMNS: Final = 8
 _MAX_COLUMNS: Final = 256
 _FIRST_ROWS: Final = 1
+_OVER_LIMIT: Final = -1
+_DUPLICATE: Final = -2
 
 
-@dataclass(slots=True)
-class StoreStats:
-    """Counts since the store was made; read them when metrics are collected."""
+@dataclass(frozen=True, slots=True, eq=False)
+class SourceImage:
+    """All of a source at one moment, for a snapshot; sharing the arrays of the source.
 
-    samples: int = 0
-    refused_out_of_order: int = 0
-    refused_duplicate_timestamp: int = 0
-    refused_duplicate_series: int = 0
+    Attributes:
+        name: The source.
+        newest_ms: Its latest append.
+        labels: The series by row; None where a row has none.
+        gone_ms: When the rows that are not alive had their last sample.
+        chunks: Times, ``(time,)`` int64, and values, ``(time, rows)`` float64; ascending.
+    """
 
-
-class _Chunk:
-    """Consecutive samples: ``values[:count]`` is time x row, ``times_ms[:count]`` ascends."""
-
-    __slots__ = ("count", "times_ms", "values")
-
-    def __init__(self, columns: int, rows: int) -> None:
-        self.count = 0
-        self.times_ms: Times = np.zeros(columns, dtype=np.int64)
-        self.values = empty_columns((columns, rows))
-
-    def resize(self, columns: int, rows: int) -> None:
-        """Grow; readers keep the old arrays, whose contents never change."""
-        times = np.zeros(columns, dtype=np.int64)
-        times[: self.count] = self.times_ms[: self.count]
-        values = empty_columns((columns, rows))
-        values[: self.count, : self.values.shape[1]] = self.values[: self.count]
-        self.times_ms, self.values = times, values
-
-    @property
-    def first_ms(self) -> int:
-        return int(self.times_ms[0])
-
-    @property
-    def last_ms(self) -> int:
-        return int(self.times_ms[self.count - 1])
+    name: str
+    newest_ms: int
+    labels: tuple[Labels | None, ...]
+    gone_ms: dict[int, int]
+    chunks: tuple[tuple[Times, Floats], ...]
 
 
 class Source:
@@ -83,6 +65,7 @@ class Source:
         *,
         index: Index,
         stats: StoreStats,
+        admission: Admission,
         lock: threading.Lock,
         clock: Clock,
         retention_ms: int,
@@ -90,10 +73,11 @@ class Source:
         self.name: Final = name
         self._index = index
         self._stats = stats
+        self._admission = admission
         self._lock = lock
         self._clock = clock
         self._retention_ms = retention_ms
-        self._chunks: list[_Chunk] = []
+        self._chunks: list[Chunk] = []
         self._entries: list[Entry | None] = []
         self._row_of: dict[Labels, int] = {}
         self._alive = np.zeros(_FIRST_ROWS, dtype=np.bool_)
@@ -101,6 +85,8 @@ class Source:
         self._gone_ms: dict[int, int] = {}
         self._free: list[int] = []
         self._newest_ms: int | None = None
+        self._is_claimed = True
+        self._refused: tuple[Rows, Rows, Bools] | None = None
 
     @property
     def newest_ms(self) -> int | None:
@@ -110,8 +96,8 @@ class Source:
     def append(self, timestamp_ms: int, samples: Iterable[tuple[Labels, float]]) -> int:
         """Append what one collection found; series of the one before that are absent now end.
 
-        A label set that comes twice counts once, the first time; the others, and series another
-        source has alive, are left out and counted in ``stats.refused_duplicate_series``.
+        A label set that comes twice counts once, the first time; the others, series another
+        source has alive, and new series over the limits are left out and counted in ``stats``.
 
         Args:
             timestamp_ms: Unix time in milliseconds, later than the last append's.
@@ -131,10 +117,10 @@ class Source:
                 row = self._row_of.get(labels)
                 if row is None:
                     row = self._register(labels)
-                if row is None or row in found:
+                if row in found:
                     self._stats.refused_duplicate_series += 1
-                    continue
-                found[row] = value
+                elif row >= 0:
+                    found[row] = value
             rows = np.fromiter(found, dtype=np.intp, count=len(found))
             values = np.fromiter(found.values(), dtype=np.float64, count=len(found))
             self._write(timestamp_ms, rows, values)
@@ -143,7 +129,8 @@ class Source:
     def rows(self, labels: Sequence[Labels]) -> Rows:
         """Return the rows of series for ``append_column``, registering those that are new.
 
-        Rows stay good while they are appended at least once per retention.
+        Rows stay good while they are appended at least once per retention. A new series over the
+        limits has the row -1: its samples are left out and counted.
 
         Shapes: ``(len(labels),)`` intp, in the order of ``labels``.
 
@@ -156,14 +143,15 @@ class Source:
                 row = self._row_of.get(label_set)
                 if row is None:
                     row = self._register(label_set)
-                if row is None:
+                if row == _DUPLICATE:
                     raise SeriesError(
                         "duplicate_series",
                         f"{label_set!r} is alive in another source; source {self.name!r} must "
                         "tell its series apart by a label",
                     )
                 rows.append(row)
-        if len(set(rows)) != len(rows):
+        held = [row for row in rows if row >= 0]
+        if len(set(held)) != len(held):
             raise SeriesError(
                 "duplicate_series", f"source {self.name!r} asks for rows of one label set twice"
             )
@@ -180,6 +168,7 @@ class Source:
         """
         with self._lock:
             self._check_order(timestamp_ms, len(rows))
+            rows, values = self._held(rows, values)
             if rows is not self._alive_rows and any(
                 row >= len(self._entries) or self._entries[row] is None for row in rows.tolist()
             ):
@@ -189,6 +178,57 @@ class Source:
                 )
             self._write(timestamp_ms, rows, values)
 
+    def end(self, timestamp_ms: int) -> None:
+        """End every series at a time, or just after the last append if that is later."""
+        with self._lock:
+            self._end(timestamp_ms)
+
+    def end_unclaimed(self, timestamp_ms: int) -> None:
+        """End every series of a restored source nobody has come back to; under the store's lock."""
+        if not self._is_claimed:
+            self._end(timestamp_ms)
+
+    def claim(self) -> None:
+        """Note that somebody appends to the source; the caller holds the store's lock."""
+        self._is_claimed = True
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the samples and about that of the labels; under the store's lock."""
+        return sum(chunk.nbytes for chunk in self._chunks) + sum(map(series_bytes, self._row_of))
+
+    def image(self) -> SourceImage:
+        """Return all of the source as it is now; the caller holds the store's lock."""
+        return SourceImage(
+            self.name,
+            self._newest_ms or 0,
+            tuple(entry.labels if entry else None for entry in self._entries),
+            self._gone_ms.copy(),
+            tuple(
+                (chunk.times_ms[: chunk.count], chunk.values[: chunk.count])
+                for chunk in self._chunks
+            ),
+        )
+
+    def restore(self, image: SourceImage) -> None:
+        """Become what an image shows; the caller holds the store's lock, and nothing is here yet.
+
+        Until somebody claims the source its series may be taken over by another one.
+        """
+        self._chunks = [Chunk(times, values, len(times)) for times, values in image.chunks]
+        self._stats.bytes += sum(chunk.nbytes for chunk in self._chunks)
+        self._newest_ms = image.newest_ms
+        self._gone_ms = image.gone_ms
+        self._alive = np.zeros(max(_FIRST_ROWS, len(image.labels)), dtype=np.bool_)
+        for row, labels in enumerate(image.labels):
+            self._entries.append(None)
+            if labels is not None:
+                self._enter(labels, row)
+                self._alive[row] = row not in self._gone_ms
+            elif row not in self._gone_ms:
+                heapq.heappush(self._free, row)
+        self._is_claimed = False
+
     def expire(self, horizon_ms: int) -> None:
         """Free what ended before ``horizon_ms``; the caller holds the store's lock."""
         chunks = self._chunks
@@ -196,6 +236,7 @@ class Source:
             (at for at, chunk in enumerate(chunks) if chunk.last_ms >= horizon_ms), len(chunks)
         )
         if kept:
+            self._stats.bytes -= sum(chunk.nbytes for chunk in chunks[:kept])
             # A new list: a reader may be walking the old one.
             self._chunks = chunks[kept:]
         elif chunks:
@@ -219,7 +260,7 @@ class Source:
             times = chunk.times_ms[: chunk.count]
             low = int(times.searchsorted(after_ms, side="right"))
             high = int(times.searchsorted(until_ms, side="right"))
-            pieces.append((times[low:high], _take(chunk.values[low:high], rows)))
+            pieces.append((times[low:high], take(chunk.values[low:high], rows)))
         if len(pieces) == 1:
             return pieces[0]
         if not pieces:
@@ -247,11 +288,14 @@ class Source:
             f"{timestamp_ms} ms comes {newest - timestamp_ms} ms too late",
         )
 
-    def _register(self, labels: Labels) -> int | None:
-        """Give a new series a row; None when another source has the series alive."""
+    def _register(self, labels: Labels) -> int:
+        """Give a new series a row; ``_DUPLICATE`` or ``_OVER_LIMIT``, counted, if it gets none."""
         held = self._index.get(labels)
         if held is not None and not held.source._give_up(held):  # noqa: SLF001 - same class
-            return None
+            self._stats.refused_duplicate_series += 1
+            return _DUPLICATE
+        if not self._admission.admits(labels, self._growth()):
+            return _OVER_LIMIT
         if self._free:
             row = heapq.heappop(self._free)
         else:
@@ -261,24 +305,55 @@ class Source:
             alive = np.zeros(2 * len(self._alive), dtype=np.bool_)
             alive[: len(self._alive)] = self._alive
             self._alive = alive
-        entry = Entry(labels, self, row)
-        self._entries[row] = entry
-        self._row_of[labels] = row
-        self._index.add(entry)
+        self._enter(labels, row)
         # Not alive before its first sample: a registration nobody follows up is freed as well.
         self._gone_ms[row] = max(self._newest_ms or 0, int(self._clock.time() * 1000))
         return row
 
+    def _enter(self, labels: Labels, row: int) -> None:
+        entry = Entry(labels, self, row)
+        self._entries[row] = entry
+        self._row_of[labels] = row
+        self._index.add(entry)
+        self._stats.bytes += series_bytes(labels)
+
+    def _growth(self) -> int:
+        """Return how many bytes one more series makes the newest chunk grow by."""
+        if self._free or not self._chunks or len(self._entries) < len(self._alive):
+            return 0
+        return self._chunks[-1].nbytes
+
+    def _held(self, rows: Rows, values: Floats) -> tuple[Rows, Floats]:
+        """Leave out the rows of series that were refused."""
+        if rows is self._alive_rows or not len(rows) or rows.min() >= 0:
+            return rows, values
+        if self._refused is None or self._refused[0] is not rows:
+            there = rows >= 0
+            self._refused = (rows, rows[there], there)
+        _, kept, there = self._refused
+        self._admission.refused("max_series", len(rows) - len(kept))
+        return kept, values[there]
+
+    def _end(self, timestamp_ms: int) -> None:
+        if self._alive.any():
+            nothing = np.zeros(0, dtype=np.intp)
+            at_ms = max(timestamp_ms, (self._newest_ms or 0) + 1)
+            self._write(at_ms, nothing, np.zeros(0))
+
     def _give_up(self, entry: Entry) -> bool:
         """Let another source have a series, unless it is alive here."""
         if self._alive[entry.row]:
-            return False
+            if self._is_claimed:
+                return False
+            self._alive[entry.row] = False
+            self._gone_ms[entry.row] = self._newest_ms or 0
         self._forget(entry)
         return True
 
     def _forget(self, entry: Entry) -> None:
         self._index.remove(entry)
         del self._row_of[entry.labels]
+        self._stats.bytes -= series_bytes(entry.labels)
         self._entries[entry.row] = None
 
     def _let_all_go(self) -> None:
@@ -320,11 +395,12 @@ class Source:
         self._alive = now
         self._alive_rows = rows
 
-    def _writable_chunk(self, timestamp_ms: int) -> _Chunk:
+    def _writable_chunk(self, timestamp_ms: int) -> Chunk:
         chunk = self._chunks[-1] if self._chunks else None
         if chunk is None or self._is_full(chunk, timestamp_ms):
             columns = _FIRST_COLUMNS if chunk is None else len(chunk.times_ms)
-            chunk = _Chunk(columns, max(1, len(self._entries)))
+            chunk = Chunk.empty(columns, max(1, len(self._entries)))
+            self._stats.bytes += chunk.nbytes
             self._chunks = [*self._chunks, chunk]
             return chunk
         columns = len(chunk.times_ms)
@@ -334,27 +410,14 @@ class Source:
         if len(self._entries) > rows:
             rows = len(self._alive)
         if columns != len(chunk.times_ms) or rows != chunk.values.shape[1]:
+            self._stats.bytes -= chunk.nbytes
             chunk.resize(columns, rows)
+            self._stats.bytes += chunk.nbytes
         return chunk
 
-    def _is_full(self, chunk: _Chunk, timestamp_ms: int) -> bool:
+    def _is_full(self, chunk: Chunk, timestamp_ms: int) -> bool:
         """A chunk ends at a number of columns, or earlier so that retention can free in parts."""
         if chunk.count >= _MAX_COLUMNS:
             return True
         spanned_ms = timestamp_ms - chunk.first_ms
         return chunk.count >= _FIRST_COLUMNS and 4 * spanned_ms > self._retention_ms
-
-
-def _take(values: Floats, rows: Rows | slice) -> Floats:
-    """Return columns of a time x row matrix; rows it is too narrow for hold no samples."""
-    width = values.shape[1]
-    if isinstance(rows, slice):
-        if rows.stop <= width:
-            return values[:, rows]
-        rows = np.arange(rows.start, rows.stop, dtype=np.intp)
-    if len(rows) == 0 or int(rows.max()) < width:
-        return values.take(rows, axis=1)
-    taken = empty_columns((values.shape[0], len(rows)))
-    inside = rows < width
-    taken[:, inside] = values[:, rows[inside]]
-    return taken

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -16,10 +16,15 @@ import numpy as np
 
 from alerts.clock import Clock
 from alerts.series.bits import Floats
+from alerts.series.chunks import Rows, Times
 from alerts.series.index import Entry, Index
 from alerts.series.labels import METRIC_NAME, Labels
+from alerts.series.limits import UNLIMITED, Admission, Limits, StoreStats
 from alerts.series.matchers import Matcher, MatchOp
-from alerts.series.source import Rows, Source, StoreStats, Times
+from alerts.series.source import Source, SourceImage
+
+CLAIM_WITHIN_S: Final = 300.0
+"""How long after a restore a source may stay away before its series end, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,14 +92,17 @@ class SeriesStore:
     Args:
         clock: Tells ``expire`` how late it is, in the time samples are stamped with.
         retention_s: How long samples are kept, in seconds.
+        limits: How many series are taken; as many as memory holds by default.
     """
 
-    def __init__(self, *, clock: Clock, retention_s: float) -> None:
+    def __init__(self, *, clock: Clock, retention_s: float, limits: Limits = UNLIMITED) -> None:
         self.stats: Final = StoreStats()
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)
         self._lock = threading.Lock()
         self._index = Index()
+        self._admission = Admission(limits, self._index, self.stats, clock)
+        self._restored_s: float | None = None
         # A source lives as long as somebody appends to it or a series of it is in the index.
         self._sources: WeakValueDictionary[str, Source] = WeakValueDictionary()
 
@@ -108,26 +116,67 @@ class SeriesStore:
         with self._lock:
             source = self._sources.get(name)
             if source is None:
-                source = Source(
-                    name,
-                    index=self._index,
-                    stats=self.stats,
-                    lock=self._lock,
-                    clock=self._clock,
-                    retention_ms=self._retention_ms,
-                )
-                self._sources[name] = source
+                source = self._make(name)
+            source.claim()
             return source
 
     def expire(self) -> None:
         """Free what is older than retention, also in sources nobody appends to any more.
 
-        Appending frees in its own source; call this now and then for the others.
+        Appending frees in its own source; call this now and then for the others. It also ends
+        the series of restored sources that did not come back.
         """
-        horizon_ms = int(self._clock.time() * 1000) - self._retention_ms
+        now_ms = int(self._clock.time() * 1000)
         with self._lock:
-            for source in list(self._sources.values()):
-                source.expire(horizon_ms)
+            sources = list(self._sources.values())
+            if self._is_claim_over():
+                for source in sources:
+                    source.end_unclaimed(now_ms)
+            for source in sources:
+                source.expire(now_ms - self._retention_ms)
+            # Exact again: a source nobody holds any more went with its chunks uncounted.
+            self.stats.bytes = sum(source.nbytes for source in sources)
+
+    def images(self) -> list[SourceImage]:
+        """Return all that is held, for a snapshot; cheap, as the arrays are shared."""
+        with self._lock:
+            return [source.image() for source in self._sources.values()]
+
+    def restore(self, images: Sequence[SourceImage]) -> None:
+        """Take in what a snapshot holds, before anything is appended.
+
+        What is older than retention, or later than now, is left out. A source that nobody asks
+        for within ``CLAIM_WITHIN_S`` ends; until then others may take its series over.
+        """
+        now_ms = int(self._clock.time() * 1000)
+        with self._lock:
+            for image in images:
+                cut = _cut(image, now_ms - self._retention_ms, now_ms)
+                if cut is not None:
+                    source = self._make(image.name)
+                    source.restore(cut)
+                    source.expire(now_ms - self._retention_ms)
+            self._restored_s = self._clock.monotonic()
+
+    def _make(self, name: str) -> Source:
+        source = Source(
+            name,
+            index=self._index,
+            stats=self.stats,
+            admission=self._admission,
+            lock=self._lock,
+            clock=self._clock,
+            retention_ms=self._retention_ms,
+        )
+        self._sources[name] = source
+        return source
+
+    def _is_claim_over(self) -> bool:
+        restored_s = self._restored_s
+        if restored_s is None or self._clock.monotonic() < restored_s + CLAIM_WITHIN_S:
+            return False
+        self._restored_s = None
+        return True
 
     def select(self, matchers: Sequence[Matcher]) -> Selection:
         """Return the series that satisfy every matcher."""
@@ -193,3 +242,20 @@ def _rows_of(members: list[Entry]) -> Rows | slice:
     if last - first + 1 == len(members):
         return slice(first, last + 1)
     return np.array([entry.row for entry in members], dtype=np.intp)
+
+
+def _cut(image: SourceImage, horizon_ms: int, now_ms: int) -> SourceImage | None:
+    """Return an image without what lies outside of retention; None: nothing is left."""
+    chunks: list[tuple[Times, Floats]] = []
+    for times, values in image.chunks:
+        low = int(times.searchsorted(horizon_ms, side="left"))
+        high = int(times.searchsorted(now_ms, side="right"))
+        if low == 0 and high == len(times):
+            chunks.append((times, values))
+        elif low < high:
+            # A copy, so that what was cut off does not stay in memory.
+            chunks.append((times[low:high].copy(), values[low:high].copy()))
+    if not chunks:
+        return None
+    newest_ms = int(chunks[-1][0][-1])
+    return replace(image, chunks=tuple(chunks), newest_ms=newest_ms)

@@ -341,6 +341,14 @@ class AlertsSettings(Section):
     """How often groups without an interval of their own are evaluated."""
     retention: PositiveDuration = 3600.0
     """How long samples are kept for the rules."""
+    max_series: Count = 100_000
+    """Most series held; new ones beyond it are refused, those that are held go on."""
+    max_series_per_metric: Count = 50_000
+    """Most series of one metric name, so that a label that runs wild leaves room for others."""
+    max_memory: Size = 1 << 30
+    """Memory of samples and labels beyond which new series are refused."""
+    snapshot_interval: PositiveDuration = 120.0
+    """How often the series are written to the data directory, to be read at the next start."""
     alertmanager_config: Path | None = None
     """Routes and receivers in Alertmanager's format; unset: alerts are written to the log."""
     storage_url: str = ""
