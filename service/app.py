@@ -341,9 +341,9 @@ async def serve(settings: Settings) -> int:
     app = App(settings, environment=os.environ)
     async with app:
         await stop.wait()
-        _LOG.info("stopping")
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        _LOG.info("stopping")
     return 0
 
 

@@ -98,24 +98,28 @@ async def test_a_signal_while_messages_flow_loses_none_of_them(
         assert listener.code == 3001
 
 
+@asynccontextmanager
+async def stuck_client(process: GatewatchProcess) -> AsyncIterator[None]:
+    """Have a client that stopped reading, with more for it than the kernel takes."""
+    async with raw_client(process) as stuck, raw_client(process) as reader:
+        connection = stuck.socket._response.connection
+        assert connection is not None
+        transport: Any = connection.transport
+        transport.pause_reading()
+        for _ in range(8):
+            await process.publish(CHANNEL, "x" * 800_000)
+            await reader.published()
+        yield
+        transport.abort()
+
+
 async def test_a_client_that_stopped_reading_does_not_hold_up_the_end(tmp_path: Path) -> None:
     """It is cut off in time; the process ends within service.shutdown_timeout, with code 0."""
 
     async def stop(directory: Path, gateway: dict[str, Any]) -> Ended:
         settings = {"gateway": gateway, "service": {"shutdown_timeout": "3s"}}
-        async with serving(directory, settings) as process:
-            async with raw_client(process) as stuck, raw_client(process) as reader:
-                connection = stuck.socket._response.connection
-                assert connection is not None
-                transport: Any = connection.transport
-                transport.pause_reading()
-                # More than the kernel takes, less than what makes a client slow.
-                for _ in range(8):
-                    await process.publish(CHANNEL, "x" * 800_000)
-                    await reader.published()
-                ended = await process.end(signal.SIGTERM)
-                transport.abort()
-                return ended
+        async with serving(directory, settings) as process, stuck_client(process):
+            return await process.end(signal.SIGTERM)
 
     settings: dict[str, dict[str, Any]] = {"shorter": {"drain_timeout": "1s"}, "longer": {}}
     for name in settings:
@@ -128,3 +132,21 @@ async def test_a_client_that_stopped_reading_does_not_hold_up_the_end(tmp_path: 
         assert ended.code == 0, ended.err
         assert "1 cut off" in ended.err
         assert ended.seconds < 3.5
+
+
+async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    """Whoever insists gets the end at once, told by the code shells know."""
+
+    async def insist(number: signal.Signals) -> Ended:
+        directory = tmp_path / number.name
+        await asyncio.to_thread(directory.mkdir)
+        async with serving(directory) as process, stuck_client(process):
+            process.send(number)
+            await process.logged("stopping")
+            return await process.end(number)
+
+    term, interrupt = await asyncio.gather(insist(signal.SIGTERM), insist(signal.SIGINT))
+
+    assert (term.code, interrupt.code) == (-signal.SIGTERM, 128 + signal.SIGINT)
+    assert max(term.seconds, interrupt.seconds) < 2
+    assert "Traceback" not in term.err + interrupt.err

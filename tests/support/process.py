@@ -97,6 +97,17 @@ class GatewatchProcess:
         self.gateway_url, self.operations_url = match.groups()
         await eventually(self._is_ready, what="readiness")
 
+    async def logged(self, message: str) -> None:
+        """Wait until it has written a log line of a text."""
+        async with asyncio.timeout(10), self._grown:
+            await self._grown.wait_for(
+                lambda: any(entry.get("message") == message for entry in self.log)
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     async def post(self, method: str, body: Any, **headers: str) -> tuple[int, Any]:
         """Call the server API and return status and answer."""
         async with self.http.post(
@@ -121,7 +132,7 @@ class GatewatchProcess:
         loop = asyncio.get_running_loop()
         began = loop.time()
         if number is not None:
-            self._process.send_signal(number)
+            self.send(number)
         async with asyncio.timeout(timeout_s):
             code = await self._process.wait()
             seconds = loop.time() - began
