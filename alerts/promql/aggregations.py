@@ -15,13 +15,18 @@ import numpy as np
 
 from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
+from alerts.promql.nodes import Aggregate
 from alerts.promql.numbers import format_float
 from alerts.promql.numeric import quantile_sorted, sort_nan_first
-from alerts.promql.plan import Aggregate
+from alerts.promql.signatures import AGGREGATIONS
+from alerts.promql.text import is_label_name, shown
 from alerts.promql.vectors import Bools, Floats, Frame, Groups, Ints, Vector
 from alerts.series.labels import METRIC_NAME, Labels
 
 _Reduction = Callable[["_Cells"], Floats]
+NAMES: Final = frozenset(AGGREGATIONS)
+"""Names of the aggregations."""
+
 _CANCELLATION: Final = 1e4
 """How much larger than a sum its terms may be before it is added up exactly."""
 
@@ -97,7 +102,6 @@ _REDUCTIONS: Final[Mapping[str, _Reduction]] = MappingProxyType(
         "sum": _sum,
     }
 )
-NAMES: Final = frozenset(_REDUCTIONS) | {"bottomk", "count_values", "quantile", "topk"}
 
 
 def aggregate(
@@ -198,8 +202,8 @@ def _quantile(groups: Groups, vector: Vector, counts: Ints, param: Floats) -> Fl
 
 def _count_values(node: Aggregate, vector: Vector, label: str) -> Vector:
     """Count equal values per group; each value becomes a label, so rows depend on the samples."""
-    if not label or not _is_label_name(label):
-        raise PromQLError(f"invalid label name {label!r} for count_values")
+    if not is_label_name(label):
+        raise PromQLError(f'invalid label name "{shown(label)}"')
     steps = vector.values.shape[1]
     kept = {*node.labels, label} if not node.without else set(node.labels) - {label}
     found: dict[Labels, Floats] = {}
@@ -211,7 +215,3 @@ def _count_values(node: Aggregate, vector: Vector, label: str) -> Vector:
         found.setdefault(key, np.zeros(steps))[step] += 1
     values = np.array(list(found.values())).reshape(len(found), steps)
     return Vector(Frame(found), values, values > 0)
-
-
-def _is_label_name(name: str) -> bool:
-    return "\x00" not in name

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
-from alerts.promql.plan import COMPARISONS, Binary, Matching
+from alerts.promql.nodes import COMPARISONS, Binary, Matching
 from alerts.promql.vectors import (
     NAME_LABELS,
     Bools,

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 from alerts.promql.limits import Budget
 from alerts.promql.memo import Memo
+from alerts.promql.notes import Notes
+from alerts.promql.spans import Span, resolve
 from alerts.promql.vectors import NAME_LABELS, Frame, Times, Vector, merge_equal_labels
 from alerts.series.store import SeriesStore
 
@@ -23,7 +25,9 @@ class Context:
         lookback_ms: How old a sample an instant selector takes.
         subquery_step_ms: The step of subqueries that name none.
         delays_names: Whether names go when the query is done instead of in each operator.
-        budget: What may still be loaded.
+        step_ms: The step of the whole query, 0 for an instant query.
+        budget: What may still be loaded, and for how long.
+        notes: Where warnings and infos are collected.
     """
 
     store: SeriesStore
@@ -34,7 +38,9 @@ class Context:
     lookback_ms: int
     subquery_step_ms: int
     delays_names: bool
+    step_ms: int
     budget: Budget
+    notes: Notes
 
     @property
     def steps(self) -> int:
@@ -44,6 +50,17 @@ class Context:
     def at(self, times_ms: Times) -> Context:
         """Return the same evaluation at other steps."""
         return replace(self, times_ms=times_ms)
+
+    def milliseconds(self, span: Span) -> int:
+        """Return how long a span is in this query.
+
+        Raises:
+            PromQLError: It is out of range, or not positive though it must be.
+        """
+        if isinstance(span, int):
+            return span
+        range_s = (self.end_ms - self.start_ms) / 1000
+        return resolve(span, step_s=self.step_ms / 1000, range_s=range_s)
 
     def without_names(self, slot: int, vector: Vector) -> Vector:
         """Return the vector whose values are no longer the metrics they were taken from.

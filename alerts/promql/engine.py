@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
+from collections.abc import Collection
 from typing import Final
 
 import numpy as np
 
 from alerts.clock import Clock, SystemClock
-from alerts.promql import aggregations, plan
+from alerts.promql import plan
 from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
-from alerts.promql.evaluator import FUNCTIONS, Value, evaluate, windows
+from alerts.promql.evaluator import Value, evaluate, windows
 from alerts.promql.limits import Budget, QueryLimits
+from alerts.promql.notes import Notes
 from alerts.promql.plan import Query
+from alerts.promql.text import readable
 from alerts.promql.values import InstantResult, RangeResult, Sample, SeriesPoints
 from alerts.promql.vectors import Times, Vector, merge_equal_labels
 from alerts.series.bits import is_absent
@@ -34,6 +37,8 @@ class Engine:
         subquery_step_s: The step of subqueries that name none, in seconds.
         delays_name_removal: Take the metric name off results when the query is done instead of
             in each operator (Prometheus: ``--enable-feature=promql-delayed-name-removal``).
+        features: Experimental features that are enabled, by Prometheus's names:
+            ``promql-experimental-functions``.
         clock: Tells how long a query has taken; the machine's when not given.
     """
 
@@ -45,6 +50,7 @@ class Engine:
         max_samples: int = 50_000_000,
         subquery_step_s: float = 60.0,
         delays_name_removal: bool = False,
+        features: Collection[str] = frozenset(),
         clock: Clock | None = None,
     ) -> None:
         self._store = store
@@ -52,6 +58,7 @@ class Engine:
         self._max_samples = max_samples
         self._subquery_step_ms = round(subquery_step_s * 1000)
         self._delays_names = delays_name_removal
+        self._features = frozenset(features)
         self._clock: Clock = clock or SystemClock()
         self._queries: OrderedDict[str, Query] = OrderedDict()
         self._lock = threading.Lock()
@@ -67,7 +74,7 @@ class Engine:
             if query is not None:
                 self._queries.move_to_end(expression)
                 return query
-        query = plan.prepare(expression, functions=FUNCTIONS, aggregations=aggregations.NAMES)
+        query = plan.prepare(expression, self._features)
         with self._lock:
             self._queries[expression] = query
             if len(self._queries) > _REMEMBERED_QUERIES:
@@ -100,11 +107,14 @@ class Engine:
         if query.kind == "matrix":
             return self._matrix(query, context)
         value = self._evaluate(query, context)
+        warnings, infos = context.notes.texts(query.expression)
         if isinstance(value, str):
-            return InstantResult("string", timestamp_ms, text=value)
+            return InstantResult("string", timestamp_ms, text=readable(value))
         if isinstance(value, Vector):
-            return InstantResult("vector", timestamp_ms, samples=_samples(value))
-        return InstantResult("scalar", timestamp_ms, (Sample(Labels(), float(value[0])),))
+            samples = _samples(value)
+            return InstantResult("vector", timestamp_ms, samples, warnings=warnings, infos=infos)
+        scalar = (Sample(Labels(), float(value[0])),)
+        return InstantResult("scalar", timestamp_ms, scalar, warnings=warnings, infos=infos)
 
     def instant_vector(self, query: Query, timestamp_ms: int) -> tuple[Sample, ...]:
         """Evaluate at one time for a rule: a scalar becomes one sample without labels.
@@ -152,14 +162,21 @@ class Engine:
         # Refused before the steps themselves take the memory.
         Budget(self._max_samples, limits, self._clock).take(steps)
         times = np.arange(steps, dtype=np.int64) * step_ms + start_ms
-        value = self._evaluate(query, self._context(query, times, limits, lookback_s))
+        context = self._context(query, times, limits, lookback_s, step_ms)
+        value = self._evaluate(query, context)
+        warnings, infos = context.notes.texts(query.expression)
         if isinstance(value, Vector):
-            return RangeResult(_series(value, times))
+            return RangeResult(_series(value, times), warnings, infos)
         scalar = np.broadcast_to(np.asarray(value, dtype=np.float64), times.shape)
-        return RangeResult((SeriesPoints(Labels(), times, scalar),))
+        return RangeResult((SeriesPoints(Labels(), times, scalar),), warnings, infos)
 
     def _context(
-        self, query: Query, times: Times, limits: QueryLimits | None, lookback_s: float | None
+        self,
+        query: Query,
+        times: Times,
+        limits: QueryLimits | None,
+        lookback_s: float | None,
+        step_ms: int = 0,
     ) -> Context:
         return Context(
             self._store,
@@ -170,7 +187,9 @@ class Engine:
             self._lookback_ms if lookback_s is None else round(lookback_s * 1000),
             self._subquery_step_ms,
             self._delays_names,
+            step_ms,
             Budget(self._max_samples, limits, self._clock),
+            Notes(),
         )
 
     def _evaluate(self, query: Query, context: Context) -> Value:
@@ -200,7 +219,14 @@ class Engine:
                         SeriesPoints(labels[row], block_times[there], values[there, column])
                     )
         found.sort(key=lambda points: points.labels)
-        return InstantResult("matrix", int(context.times_ms[0]), series=tuple(found))
+        warnings, infos = context.notes.texts(query.expression)
+        return InstantResult(
+            "matrix",
+            int(context.times_ms[0]),
+            series=tuple(found),
+            warnings=warnings,
+            infos=infos,
+        )
 
 
 def _require_numbers(query: Query) -> None:

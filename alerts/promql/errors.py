@@ -28,9 +28,14 @@ class PromQLError(AlertsError, ValueError):
     def __str__(self) -> str:
         if self.offset is None:
             return self.message
-        line = self.expression.count("\n", 0, self.offset) + 1
-        column = self.offset - (self.expression.rfind("\n", 0, self.offset) + 1) + 1
-        return f"{line}:{column}: {self.message}"
+        return f"{place(self.expression, self.offset)}: {self.message}"
+
+
+def place(expression: str, offset: int) -> str:
+    """Return where a character of an expression stands, as ``line:column``, counted from 1."""
+    line = expression.count("\n", 0, offset) + 1
+    column = offset - (expression.rfind("\n", 0, offset) + 1) + 1
+    return f"{line}:{column}"
 
 
 class QueryTimeoutError(PromQLError):

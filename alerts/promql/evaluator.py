@@ -15,10 +15,11 @@ from alerts.promql import (
     histogram,
     label_functions,
     range_functions,
+    signatures,
 )
 from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
-from alerts.promql.plan import (
+from alerts.promql.nodes import (
     SET_OPERATORS,
     Aggregate,
     Binary,
@@ -31,8 +32,9 @@ from alerts.promql.plan import (
     String,
     Subquery,
 )
+from alerts.promql.notes import is_named_as_counter
 from alerts.promql.selectors import Windows, instant_vector, pinned, range_vector
-from alerts.promql.vectors import Floats, Frame, Vector, merge_equal_labels
+from alerts.promql.vectors import Bools, Floats, Frame, Vector, merge_equal_labels
 from alerts.series.bits import MISSING_BITS
 from alerts.series.store import Block
 
@@ -70,6 +72,8 @@ def _operate(node: Call | Negate | Binary | Aggregate, context: Context) -> Valu
             return _binary(node, context)
         case Aggregate():
             param = None if node.param is None else evaluate(node.param, context)
+            if node.op == "quantile" and isinstance(param, np.ndarray) and node.param is not None:
+                context.notes.invalid_quantiles(param, node.param.pos)
             if isinstance(param, Vector):
                 raise PromQLError(f"the parameter of {node.op}() must be a scalar")
             return aggregations.aggregate(node, _vector(node.expr, context), param, context)
@@ -86,15 +90,18 @@ def windows(node: Node, context: Context) -> Windows:
 
 def _subquery(node: Subquery, context: Context) -> Windows:
     """Evaluate the inner expression at multiples of the step, and cut windows from the result."""
-    ends = pinned(context, node.at, node.offset_ms)
-    step_ms = node.step_ms or context.subquery_step_ms
-    after_ms = int(ends[0]) - node.range_ms
+    ends = pinned(context, node.at, context.milliseconds(node.offset))
+    range_ms = context.milliseconds(node.range)
+    step_ms = (
+        context.subquery_step_ms if node.step is None else max(context.milliseconds(node.step), 1)
+    )
+    after_ms = int(ends[0]) - range_ms
     first_ms = (after_ms // step_ms + 1) * step_ms
     steps = (int(ends[-1]) - first_ms) // step_ms + 1
     context.budget.take(max(steps, 0))
     times = np.arange(steps, dtype=np.int64) * step_ms + first_ms
     if steps <= 0:
-        return Windows(Frame(()), [], ends, node.range_ms)
+        return Windows(Frame(()), [], ends, range_ms)
     inner = evaluate(node.expr, context.at(times))
     vector = functions.from_scalar(inner) if isinstance(inner, np.ndarray) else inner
     if isinstance(vector, str):
@@ -103,7 +110,7 @@ def _subquery(node: Subquery, context: Context) -> Windows:
     samples.view(np.uint64)[~vector.present.T] = MISSING_BITS
     context.budget.take(samples.size)
     block = Block(slice(0, len(vector.frame)), times, samples)
-    return Windows(vector.frame, [block], ends, node.range_ms)
+    return Windows(vector.frame, [block], ends, range_ms)
 
 
 def _vector(node: Node, context: Context) -> Vector:
@@ -137,7 +144,19 @@ def _negate(node: Negate, context: Context) -> Value:
 
 
 def _binary(node: Binary, context: Context) -> Value:
-    lhs, rhs = evaluate(node.lhs, context), evaluate(node.rhs, context)
+    """Evaluate a chain of operators without a level of recursion for each."""
+    chain = [node]
+    while isinstance(node.lhs, Binary):
+        node = node.lhs
+        chain.append(node)
+    value = evaluate(node.lhs, context)
+    for link in reversed(chain):
+        context.budget.check()
+        value = _combine(link, value, evaluate(link.rhs, context), context)
+    return value
+
+
+def _combine(node: Binary, lhs: Value, rhs: Value, context: Context) -> Value:
     if isinstance(lhs, Vector) and isinstance(rhs, Vector):
         if node.op in SET_OPERATORS:
             return binary.set_operation(node, lhs, rhs, context)
@@ -182,6 +201,30 @@ def _pi(_: Call, context: Context) -> Floats:
     return np.full(context.steps, np.pi)
 
 
+def _start(_: Call, context: Context) -> Floats:
+    return np.full(context.steps, context.start_ms / 1000)
+
+
+def _end(_: Call, context: Context) -> Floats:
+    return np.full(context.steps, context.end_ms / 1000)
+
+
+def _range(_: Call, context: Context) -> Floats:
+    return np.full(context.steps, (context.end_ms - context.start_ms) / 1000)
+
+
+def _step(_: Call, context: Context) -> Floats:
+    return np.full(context.steps, context.step_ms / 1000)
+
+
+def _min_of(node: Call, context: Context) -> Floats:
+    return np.minimum(*(_scalar(arg, context) for arg in node.args))
+
+
+def _max_of(node: Call, context: Context) -> Floats:
+    return np.maximum(*(_scalar(arg, context) for arg in node.args))
+
+
 def _as_scalar(node: Call, context: Context) -> Floats:
     return functions.scalar(_vector(node.args[0], context))
 
@@ -192,18 +235,35 @@ def _as_vector(node: Call, context: Context) -> Vector:
 
 def _sort(node: Call, context: Context) -> Vector:
     vector = _vector(node.args[0], context)
+    if context.steps > 1:
+        context.notes.sort_over_range(node.pos)
     return functions.sort(vector, descending=node.function == "sort_desc")
+
+
+def _sort_by_label(node: Call, context: Context) -> Vector:
+    vector = _vector(node.args[0], context)
+    if context.steps > 1:
+        context.notes.sort_over_range(node.pos)
+    names = [_string(arg) for arg in node.args[1:]]
+    return functions.sort_by_label(vector, names, descending=node.function.endswith("_desc"))
 
 
 def _histogram_quantile(node: Call, context: Context) -> Vector:
     wanted, buckets = _scalar(node.args[0], context), _vector(node.args[1], context)
-    return histogram.quantile(node.slot, wanted, buckets, context)
+    context.notes.invalid_quantiles(wanted, node.args[0].pos)
+    return histogram.quantile(node.slot, wanted, buckets, context, node.args[1].pos)
 
 
 def _histogram_fraction(node: Call, context: Context) -> Vector:
     lower, upper = (_scalar(arg, context) for arg in node.args[:2])
     buckets = _vector(node.args[2], context)
-    return histogram.fraction(node.slot, lower, upper, buckets, context)
+    return histogram.fraction(node.slot, lower, upper, buckets, context, node.args[2].pos)
+
+
+def _of_native_histograms(node: Call, context: Context) -> Vector:
+    """No sample here is a native histogram, and floats are left out by these functions."""
+    vector = _vector(node.args[0], context)
+    return Vector(vector.frame, vector.values, np.zeros_like(vector.present))
 
 
 def _absent(node: Call, context: Context) -> Vector:
@@ -267,6 +327,11 @@ def _range_function(node: Call, context: Context) -> Vector:
     for window in cut:
         found = function(window, *(param[window.steps] for param in params))
         values[window.steps, window.positions], present[window.steps, window.positions] = found
+    if name in ("rate", "increase"):
+        _note_gauges(node, cut.frame, present, context)
+    if name == "quantile_over_time":
+        asked = params[0][present.any(axis=1)]
+        context.notes.invalid_quantiles(asked, node.args[0].pos)
     if len(values) != context.steps:
         full = (context.steps, len(cut.frame))
         values, present = np.broadcast_to(values, full), np.broadcast_to(present, full)
@@ -276,27 +341,54 @@ def _range_function(node: Call, context: Context) -> Vector:
     return context.without_names(node.slot, vector)
 
 
+def _note_gauges(node: Call, frame: Frame, present: Bools, context: Context) -> None:
+    """Note the metrics that have a result here and are not named as counters."""
+
+    def suspects() -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for row, labels in enumerate(frame.labels):
+            if not is_named_as_counter(labels.metric_name):
+                found.setdefault(labels.metric_name, []).append(row)
+        return found
+
+    remembered = context.memo.recall((node.slot, "suspects"), (frame,), suspects)
+    for metric, rows in remembered.items():
+        if present[:, rows].any():
+            context.notes.no_counter(metric, node.args[0].pos)
+
+
 _OTHERS: Final[Mapping[str, Callable[[Call, Context], Value]]] = MappingProxyType(
     {
         "absent": _absent,
         "absent_over_time": _absent_over_time,
+        "end": _end,
+        "histogram_avg": _of_native_histograms,
+        "histogram_count": _of_native_histograms,
         "histogram_fraction": _histogram_fraction,
         "histogram_quantile": _histogram_quantile,
+        "histogram_stddev": _of_native_histograms,
+        "histogram_stdvar": _of_native_histograms,
+        "histogram_sum": _of_native_histograms,
         "label_join": _relabel,
         "label_replace": _relabel,
+        "max_of": _max_of,
+        "min_of": _min_of,
         "pi": _pi,
+        "range": _range,
         "scalar": _as_scalar,
         "sort": _sort,
+        "sort_by_label": _sort_by_label,
+        "sort_by_label_desc": _sort_by_label,
         "sort_desc": _sort,
+        "start": _start,
+        "step": _step,
         "time": _time,
         "timestamp": _timestamp,
         "vector": _as_vector,
     }
 )
-FUNCTIONS: Final = (
-    frozenset(_OTHERS)
-    | frozenset(range_functions.FUNCTIONS)
-    | frozenset(functions.ELEMENTWISE)
-    | frozenset(functions.CALENDAR)
+
+FUNCTIONS: Final = frozenset(
+    name for name, signature in signatures.FUNCTIONS.items() if not signature.experimental
 )
-"""Names of all functions that can be evaluated."""
+"""Names of the functions that need no feature to be enabled."""

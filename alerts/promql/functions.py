@@ -5,6 +5,7 @@ Source of the semantics: promql/functions.go.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -149,6 +150,25 @@ def _labels_of_absent(matchers: tuple[Matcher, ...]) -> Labels:
         else:
             ambiguous.add(matcher.name)
     return Labels((name, value) for name, value in labels.items() if name not in ambiguous)
+
+
+def sort_by_label(vector: Vector, names: list[str], *, descending: bool) -> Vector:
+    """Order the samples of an instant query by labels, digits in them as numbers."""
+    if vector.values.shape[1] != 1:
+        return vector
+    labels = vector.frame.labels
+
+    def key(row: int) -> tuple[object, ...]:
+        by_name = [_natural(labels[row].get(name, "")) for name in names]
+        return (*by_name, labels[row].pairs)
+
+    order = sorted(range(len(labels)), key=key, reverse=descending)
+    return Vector(vector.frame.take(order), vector.values[order], vector.present[order])
+
+
+def _natural(text: str) -> list[tuple[bool, int, str]]:
+    parts = re.findall(r"[0-9]+|[^0-9]+", text)
+    return [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def sort(vector: Vector, *, descending: bool) -> Vector:

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from alerts.promql.context import Context
-from alerts.promql.vectors import Floats, Frame, Groups, Ints, Vector
+from alerts.promql.notes import Forced
+from alerts.promql.vectors import Bools, Floats, Frame, Groups, Ints, Vector
 from alerts.series.labels import Labels
 
 _BUCKET_LABEL: Final = "le"
@@ -26,6 +27,7 @@ class _Layout:
 
     Attributes:
         rows: Series with a readable ``le``.
+        unreadable: The other series.
         cell: ``(rows,)`` their place in ``bounds``, flattened.
         bounds: ``(histograms, buckets)`` upper bounds ascending, padded with NaN.
         shared: Whether two series share a place (``le`` written in two ways).
@@ -33,13 +35,14 @@ class _Layout:
     """
 
     rows: Ints
+    unreadable: tuple[int, ...]
     cell: Ints
     bounds: Floats
     shared: bool
     frame: Frame
 
 
-def quantile(slot: int, wanted: Floats, vector: Vector, context: Context) -> Vector:
+def quantile(slot: int, wanted: Floats, vector: Vector, context: Context, pos: int) -> Vector:
     """Return the quantile of each classic histogram at each step.
 
     Args:
@@ -47,15 +50,22 @@ def quantile(slot: int, wanted: Floats, vector: Vector, context: Context) -> Vec
         wanted: ``(steps,)`` quantiles.
         vector: Bucket series, cumulative counts.
         context: The evaluation.
+        pos: Where the vector stands in the expression.
     """
 
-    def estimate(bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
+    def estimate(layout: _Layout, bounds: Floats, raw: Floats, sizes: Ints) -> Floats:
+        counts, fallen = _made_monotonic(raw, sizes)
+        if fallen.any():
+            fallen &= (wanted >= 0) & (wanted <= 1) & (_at(bounds, sizes - 1) == np.inf)
+            _note_forced(layout.frame, bounds, raw, counts, fallen, context, pos)
         return _bucket_quantile(wanted, bounds, counts, sizes)
 
-    return _per_histogram(slot, vector, context, estimate)
+    return _per_histogram(slot, vector, context, pos, estimate)
 
 
-def fraction(slot: int, lower: Floats, upper: Floats, vector: Vector, context: Context) -> Vector:
+def fraction(
+    slot: int, lower: Floats, upper: Floats, vector: Vector, context: Context, pos: int
+) -> Vector:
     """Return the fraction of observations between two values, per histogram and step.
 
     Args:
@@ -64,35 +74,79 @@ def fraction(slot: int, lower: Floats, upper: Floats, vector: Vector, context: C
         upper: ``(steps,)`` the value observations may reach.
         vector: Bucket series, cumulative counts.
         context: The evaluation.
+        pos: Where the vector stands in the expression.
     """
 
-    def estimate(bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
+    def estimate(_: _Layout, bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
         return _bucket_fraction(lower, upper, bounds, counts, sizes)
 
-    return _per_histogram(slot, vector, context, estimate)
+    return _per_histogram(slot, vector, context, pos, estimate)
 
 
 def _per_histogram(
     slot: int,
     vector: Vector,
     context: Context,
-    estimate: Callable[[Floats, Floats, Ints], Floats],
+    pos: int,
+    estimate: Callable[[_Layout, Floats, Floats, Ints], Floats],
 ) -> Vector:
     layout = context.memo.recall((slot, "layout"), (vector.frame,), lambda: _lay_out(vector.frame))
+    for row in layout.unreadable:
+        if vector.present[row].any():
+            labels = vector.frame.labels[row]
+            context.notes.bad_bucket(labels.get(_BUCKET_LABEL, ""), _name(labels, context), pos)
     if len(layout.rows) == 0:
         return Vector(layout.frame, vector.values[:0], vector.present[:0])
     bounds, counts, sizes = _buckets(layout, vector)
-    estimates = Vector(layout.frame, estimate(bounds, counts, sizes), sizes > 0)
+    estimates = Vector(layout.frame, estimate(layout, bounds, counts, sizes), sizes > 0)
     return context.without_names(slot, estimates)
+
+
+def _name(labels: Labels, context: Context) -> str:
+    """Return the metric's name for a note; without delayed removal of names there is none."""
+    return labels.metric_name if context.delays_names else ""
+
+
+def _note_forced(
+    frame: Frame,
+    bounds: Floats,
+    raw: Floats,
+    counts: Floats,
+    fallen: Bools,
+    context: Context,
+    pos: int,
+) -> None:
+    """Note the histograms whose counts fell; shapes as ``_made_monotonic`` returns them."""
+    changed: Bools = np.any(fallen, axis=0)
+    rows = np.flatnonzero(np.any(changed, axis=1))
+    by_name: dict[str, list[int]] = {}
+    for row in rows.tolist():
+        by_name.setdefault(_name(frame.labels[row], context), []).append(row)
+    for name, members in by_name.items():
+        here = fallen[:, members]
+        bounds_here = bounds[:, members][here]
+        times = context.times_ms[np.any(changed[members], axis=0)]
+        forced = Forced(
+            least=float(bounds_here.min()),
+            most=float(bounds_here.max()),
+            difference=float((counts - raw)[:, members][here].max()),
+            samples=int(changed[members].sum()),
+            first_ms=int(times[0]),
+            last_ms=int(times[-1]),
+        )
+        context.notes.forced_monotonicity(forced, name, pos)
 
 
 def _lay_out(frame: Frame) -> _Layout:
     rows: list[int] = []
+    unreadable: list[int] = []
     bounds_of: list[float] = []
     keys: list[Labels] = []
     for row, labels in enumerate(frame.labels):
         bound = _parse_bound(labels.get(_BUCKET_LABEL, ""))
-        if bound is not None:
+        if bound is None:
+            unreadable.append(row)
+        else:
             rows.append(row)
             bounds_of.append(bound)
             keys.append(labels.drop((_BUCKET_LABEL,)))
@@ -112,6 +166,7 @@ def _lay_out(frame: Frame) -> _Layout:
     ]
     return _Layout(
         np.array(rows, dtype=np.intp),
+        tuple(unreadable),
         np.array(cell, dtype=np.intp),
         matrix,
         len(set(cell)) != len(cell),
@@ -154,16 +209,18 @@ def _buckets(layout: _Layout, vector: Vector) -> tuple[Floats, Floats, Ints]:
     return bounds, counts, sizes
 
 
-def _made_monotonic(counts: Floats, sizes: Ints) -> Floats:
-    """Return counts that never fall, and do not rise by what is only rounding."""
+def _made_monotonic(counts: Floats, sizes: Ints) -> tuple[Floats, Bools]:
+    """Return counts that never fall nor rise by what is only rounding, and where they fell."""
     fixed = counts.copy()
+    fallen = np.zeros(counts.shape, dtype=np.bool_)
     for at in range(1, len(fixed)):
         before, here = fixed[at - 1], fixed[at]
         close = np.abs(here - before) < _SMALL_DELTA * np.minimum(
             np.abs(here) + np.abs(before), np.finfo(np.float64).max
         )
-        fixed[at] = np.where((close | (here < before)) & (at < sizes), before, here)
-    return fixed
+        fallen[at] = ~close & (here < before) & (at < sizes)
+        fixed[at] = np.where(fallen[at] | (close & (at < sizes)), before, here)
+    return fixed, fallen
 
 
 def _at(matrix: Floats, index: Ints) -> Floats:
@@ -171,8 +228,7 @@ def _at(matrix: Floats, index: Ints) -> Floats:
     return taken
 
 
-def _bucket_quantile(wanted: Floats, bounds: Floats, raw: Floats, sizes: Ints) -> Floats:
-    counts = _made_monotonic(raw, sizes)
+def _bucket_quantile(wanted: Floats, bounds: Floats, counts: Floats, sizes: Ints) -> Floats:
     top = sizes - 1
     observations = _at(counts, top)
     rank = np.where((wanted >= 0) & (wanted <= 1), wanted, 0.0) * observations

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from alerts.promql.errors import PromQLError
+from alerts.promql.text import is_label_name, readable, shown
 from alerts.promql.vectors import Frame
 from alerts.series.labels import METRIC_NAME, Labels
 from alerts.series.matchers import regex_groups
@@ -21,11 +22,14 @@ def replace(frame: Frame, destination: str, replacement: str, source: str, patte
     Raises:
         PromQLError: The pattern is no RE2 pattern, or the destination no label name.
     """
-    _check_label(destination, "label_replace()")
     try:
         groups = regex_groups(pattern)
     except ValueError as error:
-        raise PromQLError(f"invalid regular expression in label_replace(): {error}") from None
+        raise PromQLError(
+            f"invalid regular expression in label_replace(): {shown(str(error))}"
+        ) from None
+    _check_label(destination, "destination", "label_replace()")
+    replacement = readable(replacement)
 
     def value(labels: Labels) -> str | None:
         found = groups(labels.get(source, ""))
@@ -40,8 +44,10 @@ def join(frame: Frame, destination: str, separator: str, sources: tuple[str, ...
     Raises:
         PromQLError: The destination or a source is no label name.
     """
-    for name in (destination, *sources):
-        _check_label(name, "label_join()")
+    for name in sources:
+        _check_label(name, "source", "label_join()")
+    _check_label(destination, "destination", "label_join()")
+    separator = readable(separator)
     values: list[str | None] = [
         separator.join(labels.get(source, "") for source in sources) for labels in frame.labels
     ]
@@ -72,6 +78,6 @@ def _expand(template: str, found: dict[str, str]) -> str:
     return _REFERENCE.sub(text, template)
 
 
-def _check_label(name: str, function: str) -> None:
-    if not name:
-        raise PromQLError(f"invalid label name {name!r} in {function}")
+def _check_label(name: str, role: str, function: str) -> None:
+    if not is_label_name(name):
+        raise PromQLError(f"invalid {role} label name in {function}: {shown(name)}")

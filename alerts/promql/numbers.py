@@ -1,4 +1,4 @@
-"""Numbers as text, as Prometheus writes them in label values."""
+"""Numbers as text, as Go writes them for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,3 +19,17 @@ def format_float(value: float) -> str:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return text
+
+
+def format_g(value: float) -> str:
+    """Return the shortest text that reads back as the value, with an exponent where it is large.
+
+    Source: Go's ``%g``.
+    """
+    if not math.isfinite(value):
+        return format_float(value)
+    exponent = Decimal(repr(value)).adjusted() if value else 0
+    if -4 <= exponent < 6:
+        return format_float(value)
+    mantissa = Decimal(repr(value)).scaleb(-exponent).normalize()
+    return f"{mantissa:f}e{exponent:+03d}"

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from alerts.promql.errors import PromQLError
 from alerts.promql.numeric import compensated_sum, quantile_sorted, sort_nan_first
 from alerts.promql.selectors import Window
 from alerts.promql.vectors import Bools, Floats
@@ -182,6 +183,74 @@ def quantile_over_time(window: Window, quantile: Floats) -> tuple[Floats, Bools]
     return quantile_sorted(ordered, window.count, quantile[:, None]), window.count >= 1
 
 
+def mad_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return the median of the distances from the median."""
+    half = np.full(1, 0.5)
+    mask = None if window.full else window.mask()
+    median = quantile_sorted(sort_nan_first(window.values, mask), window.count, half)
+    distances = np.abs(window.values - median)
+    return (
+        quantile_sorted(sort_nan_first(distances, mask), window.count, half),
+        window.count >= 1,
+    )
+
+
+def ts_of_first_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return when the first sample was, in Unix seconds."""
+    return window.times_ms[0] / 1000, window.count >= 1
+
+
+def ts_of_last_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return when the last sample was, in Unix seconds."""
+    return window.last(window.times_ms) / 1000, window.count >= 1
+
+
+def ts_of_max_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return when the greatest value was last seen, in Unix seconds."""
+    return _ts_of_last(window, window.values == max_over_time(window)[0])
+
+
+def ts_of_min_over_time(window: Window) -> tuple[Floats, Bools]:
+    """Return when the least value was last seen, in Unix seconds."""
+    return _ts_of_last(window, window.values == min_over_time(window)[0])
+
+
+def _ts_of_last(window: Window, wanted: Bools) -> tuple[Floats, Bools]:
+    """Return the time of the last sample that is wanted; all are where only NaN is there."""
+    mask = np.broadcast_to(window.mask(), window.values.shape)
+    wanted = (wanted | np.isnan(window.values).all(axis=0)) & mask
+    place = np.where(wanted, np.arange(window.depth)[:, None, None], -1).max(axis=0)
+    return window.nth(window.times_ms, place) / 1000, window.count >= 1
+
+
+def double_exponential_smoothing(
+    window: Window, smoothing: Floats, trend: Floats
+) -> tuple[Floats, Bools]:
+    """Return the value smoothed with a trend (Holt's linear method).
+
+    Raises:
+        PromQLError: A factor is not between 0 and 1.
+    """
+    for name, factor in (("smoothing", smoothing), ("trend", trend)):
+        wrong = factor[~((factor > 0) & (factor < 1))]
+        if len(wrong):
+            raise PromQLError(
+                f"invalid {name} factor. Expected: 0 < {name[0]}f < 1, got: {wrong[0]:f}"
+            )
+    values = window.values
+    mask = np.broadcast_to(window.mask(), values.shape)
+    before = level = values[0]
+    slope = values[min(1, window.depth - 1)] - values[0]
+    sf, tf = smoothing[:, None], trend[:, None]
+    for at in range(1, window.depth):
+        grown = slope if at == 1 else tf * (level - before) + (1 - tf) * slope
+        smoothed = sf * values[at] + (1 - sf) * (level + grown)
+        before = np.where(mask[at], level, before)
+        slope = np.where(mask[at], grown, slope)
+        level = np.where(mask[at], smoothed, level)
+    return level, window.count >= 2
+
+
 def deriv(window: Window) -> tuple[Floats, Bools]:
     """Return the per-second slope of the least-squares line."""
     slope, _ = _regression(window, window.times_ms[0])
@@ -226,11 +295,13 @@ FUNCTIONS: Final[Mapping[str, WindowFunction]] = MappingProxyType(
         "count_over_time": count_over_time,
         "delta": delta,
         "deriv": deriv,
+        "double_exponential_smoothing": double_exponential_smoothing,
         "first_over_time": first_over_time,
         "idelta": idelta,
         "increase": increase,
         "irate": irate,
         "last_over_time": last_over_time,
+        "mad_over_time": mad_over_time,
         "max_over_time": max_over_time,
         "min_over_time": min_over_time,
         "predict_linear": predict_linear,
@@ -241,6 +312,10 @@ FUNCTIONS: Final[Mapping[str, WindowFunction]] = MappingProxyType(
         "stddev_over_time": stddev_over_time,
         "stdvar_over_time": stdvar_over_time,
         "sum_over_time": sum_over_time,
+        "ts_of_first_over_time": ts_of_first_over_time,
+        "ts_of_last_over_time": ts_of_last_over_time,
+        "ts_of_max_over_time": ts_of_max_over_time,
+        "ts_of_min_over_time": ts_of_min_over_time,
     }
 )
 KEEP_NAMES: Final = frozenset({"first_over_time", "last_over_time"})

@@ -13,7 +13,7 @@ from typing import Final, cast
 import numpy as np
 
 from alerts.promql.context import Context
-from alerts.promql.plan import At, RangeSelector, Selector
+from alerts.promql.nodes import At, RangeSelector, Selector
 from alerts.promql.vectors import Bools, Floats, Frame, Ints, Times, Vector
 from alerts.series.bits import is_absent, is_missing, is_stale
 from alerts.series.store import Block, Selection
@@ -108,7 +108,7 @@ def instant_vector(selector: Selector, context: Context) -> tuple[Vector, Times]
 
     Shapes: the timestamps are ``(series, steps)`` int64 milliseconds.
     """
-    times = pinned(context, selector.at, selector.offset_ms)
+    times = pinned(context, selector.at, context.milliseconds(selector.offset))
     frame, blocks = _read(selector, context, int(times[0]) - context.lookback_ms, int(times[-1]))
     shape = (len(times), len(frame))
     values = np.zeros(shape)
@@ -130,12 +130,12 @@ def instant_vector(selector: Selector, context: Context) -> tuple[Vector, Times]
 
 def range_vector(selector: RangeSelector, context: Context) -> Windows:
     """Return the windows of each matching series."""
-    times = pinned(context, selector.selector.at, selector.selector.offset_ms)
-    frame, blocks = _read(
-        selector.selector, context, int(times[0]) - selector.range_ms, int(times[-1])
-    )
+    inner = selector.selector
+    times = pinned(context, inner.at, context.milliseconds(inner.offset))
+    range_ms = context.milliseconds(selector.range)
+    frame, blocks = _read(inner, context, int(times[0]) - range_ms, int(times[-1]))
     context.budget.take(sum(block.values.size for block in blocks))
-    return Windows(frame, blocks, times, selector.range_ms)
+    return Windows(frame, blocks, times, range_ms)
 
 
 def _read(

@@ -17,7 +17,7 @@ GAP = None
 
 def labels(text: str) -> Labels:
     """Return the labels that a selector such as ``up{job="a"}`` requires by equality."""
-    query = prepare(text, functions=(), aggregations=())
+    query = prepare(text)
     return Labels((matcher.name, matcher.value) for matcher in query.selectors[0])
 
 

@@ -37,12 +37,11 @@ def test_metric_names_and_selectors():
     ("expression", "message"),
     [
         ("limitk(1, m)", r"aggregation limitk\(\) is not supported"),
-        ("mad_over_time(m[5m])", r"experimental function mad_over_time\(\) is not supported"),
-        ("histogram_sum(m)", r"function histogram_sum\(\) is not supported"),
+        ("mad_over_time(m[5m])", r'function "mad_over_time" is not enabled'),
         ("a + fill(0) b", "fill modifiers are not supported"),
-        ("rate(m)", "expected type matrix in call to function 'rate', got vector"),
-        ("sum(m[5m])", "matrix"),
-        ("nothing(m)", "unknown function with name 'nothing'"),
+        ("rate(m)", 'expected type range vector in call to function "rate", got instant vector'),
+        ("sum(m[5m])", "expected type instant vector in aggregation expression, got range vector"),
+        ("nothing(m)", 'unknown function with name "nothing"'),
         ("1 == 2", "must use BOOL"),
     ],
 )
