@@ -233,11 +233,17 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
 async def everything(app: App) -> Readings:
     """Return all there is, once what needs time (a timer, a slot of a job) is there as well."""
 
+    missing = set(ATTRIBUTES)
+
     async def complete() -> Readings:
         found = readings((await app.telemetry.collection.collect_now()).metrics)
-        return found if ATTRIBUTES.keys() <= found.keys() else {}
+        missing.intersection_update(ATTRIBUTES.keys() - found.keys())
+        return {} if missing else found
 
-    return await eventually(complete, what="a value of every metric")
+    try:
+        return await eventually(complete, what="every metric")
+    except AssertionError as error:
+        raise AssertionError(f"nothing ever filled {sorted(missing)}") from error
 
 
 async def lose_a_slow_client(session: aiohttp.ClientSession, gateway_url: str) -> None:
