@@ -11,9 +11,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from tests.external.child import end
 from tests.external.programs import HERE, PROGRAMS, UnavailableError, cache_folder
 
 INSTALL_TIMEOUT_S: Final = 420.0
@@ -23,61 +25,57 @@ TESTS_TIMEOUT_S: Final = 180.0
 async def main(arguments: Sequence[str]) -> int:
     """Run everything within about ten minutes and return the exit code."""
     found, missing = await install_all(cache_folder(os.environ))
-    code = await run_tests(arguments, found, missing)
+    code = await run_tests(arguments, found)
     say("not run:" if missing else "every program was there")
     for name, reason in missing.items():
-        say(f"  {name}: {reason}")
+        say(f"  {name}: " + "\n        ".join(reason.splitlines()))
     return code
 
 
 async def install_all(cache: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """Return where each program is, and why the others cannot be had."""
+    """Return where each program is, and why the others cannot be had.
+
+    One after the other, because apt lets nobody else in while it works.
+    """
     loop = asyncio.get_running_loop()
     found: dict[str, str] = {}
     missing: dict[str, str] = {}
-
-    async def install(name: str) -> None:
-        began = loop.time()
+    say(f"looking for {', '.join(PROGRAMS)}; what is missing goes to {cache}")
+    deadline_s = loop.time() + INSTALL_TIMEOUT_S
+    for name, install in PROGRAMS.items():
+        began_s = loop.time()
         try:
-            async with asyncio.timeout(INSTALL_TIMEOUT_S):
-                found[name] = str(await PROGRAMS[name](cache))
+            async with asyncio.timeout_at(deadline_s):
+                found[name] = str(await install(cache))
         except TimeoutError:
-            missing[name] = f"not installed within {INSTALL_TIMEOUT_S:.0f} s"
+            missing[name] = f"not installed within {INSTALL_TIMEOUT_S:.0f} s; run it again"
         except (UnavailableError, OSError) as error:
             missing[name] = str(error)
-        say(f"{name}: {found.get(name, 'cannot be had')} ({loop.time() - began:.1f} s)")
-
-    say(f"looking for {', '.join(PROGRAMS)}; what is missing goes to {cache}")
-    async with asyncio.TaskGroup() as group:
-        for name in PROGRAMS:
-            group.create_task(install(name))
+        say(f"{name}: {found.get(name, 'cannot be had')} ({loop.time() - began_s:.1f} s)")
     return found, missing
 
 
-async def run_tests(
-    arguments: Sequence[str], found: dict[str, str], missing: dict[str, str]
-) -> int:
+async def run_tests(arguments: Sequence[str], found: dict[str, str]) -> int:
     """Run pytest on this folder and return its exit code; it does not outlive its time."""
-    programs = json.dumps({"found": found, "missing": missing})
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", str(HERE), *arguments),
-        env={**os.environ, "GATEWATCH_E2E_PROGRAMS": programs},
+        env={**os.environ, "GATEWATCH_E2E_PROGRAMS": json.dumps(found)},
         stdin=asyncio.subprocess.DEVNULL,
+        start_new_session=True,
     )
     try:
         async with asyncio.timeout(TESTS_TIMEOUT_S):
             return await process.wait()
     except TimeoutError:
-        # As Ctrl-C does, so that the tests end the processes they started.
-        process.send_signal(signal.SIGINT)
         say(f"the tests took over {TESTS_TIMEOUT_S:.0f} s")
-        async with asyncio.timeout(20):
-            await process.wait()
         return 1
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+        # As Ctrl-C does first, so that the tests end the processes they started.
+        with suppress(ProcessLookupError, TimeoutError):
+            process.send_signal(signal.SIGINT)
+            async with asyncio.timeout(10):
+                await process.wait()
+        await end(process)
 
 
 def say(line: str) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 
@@ -55,42 +56,53 @@ async def running(
     *command: str | Path, folder: Path, environ: Mapping[str, str] | None = None
 ) -> AsyncIterator[Child]:
     """Run a program until the end of the block; it never outlives it."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={**os.environ, **(environ or {})},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=1024 * 1024,
-    )
+    process = await _start(command, folder, environ)
     child = Child(process)
     try:
         yield child
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        await end(process)
         await child.reading
 
 
 async def run(
-    *command: str | Path, folder: Path, given: str = "", environ: Mapping[str, str] | None = None
+    *command: str | Path,
+    folder: Path,
+    given: str = "",
+    environ: Mapping[str, str] | None = None,
+    timeout_s: float = 30.0,
 ) -> tuple[int | None, str]:
-    """Run a program to its end and return its exit code and output."""
-    process = await asyncio.create_subprocess_exec(
+    """Run a program to its end and return its exit code and output.
+
+    Raises:
+        TimeoutError: It took too long, and was ended.
+    """
+    process = await _start(command, folder, environ)
+    try:
+        async with asyncio.timeout(timeout_s):
+            output, _ = await process.communicate(given.encode())
+    finally:
+        await end(process)
+    return process.returncode, output.decode(errors="replace")
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End a process and its children, which package managers and Go leave the work to."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+async def _start(
+    command: Sequence[str | Path], folder: Path, environ: Mapping[str, str] | None
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
         *command,
         cwd=folder,
         env={**os.environ, **(environ or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+        limit=1024 * 1024,
     )
-    try:
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate(given.encode())
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return process.returncode, output.decode()

@@ -7,23 +7,34 @@ no service and changes nothing else. Only node and npm are installed into the sy
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
 import shutil
-import signal
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from tests.external.child import run
+
 HERE: Final = Path(__file__).parent
 JAVASCRIPT: Final = HERE / "javascript"
 BUILDER: Final = HERE / "collector" / "builder.yaml"
 BUILDER_MODULE: Final = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
 
-_APT_OPTIONS: Final = ("-qq", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
+_APT: Final = (
+    *("apt-get", "-qq", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"),
+    *("-o", "APT::Sandbox::User=root"),  # the cache is no folder of the user _apt
+)
+_NPM_CI: Final = (
+    *("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"),
+    *("--fetch-retries=1", "--fetch-timeout=20000"),
+)
+_GO_ENVIRON: Final = {
+    "GOTOOLCHAIN": "local",  # no other toolchain is downloaded
+    "GOVCS": "*:off",  # the module proxy, or nothing
+}
 _APT_TIMEOUT_S: Final = 120.0
 _NPM_TIMEOUT_S: Final = 120.0
 _GO_TIMEOUT_S: Final = 390.0
@@ -47,11 +58,14 @@ async def prometheus(cache: Path) -> Path:
     if not target.exists():
         _require("apt-get", "dpkg-deb")
         async with _made_whole(target) as folder:
-            download = ("apt-get", *_APT_OPTIONS, "download", "prometheus")
+            download = (*_APT, "download", "prometheus")
             try:
                 await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
             except UnavailableError:
-                await _update_package_lists()
+                # A fresh machine has no lists of packages, an old one has outdated ones.
+                if os.geteuid() != 0:
+                    raise
+                await _run(*_APT, "update", timeout_s=_APT_TIMEOUT_S)
                 await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
             (package,) = folder.glob("*.deb")
             await _run("dpkg-deb", "-x", package.name, ".", folder=folder, timeout_s=60)
@@ -69,8 +83,7 @@ async def javascript(cache: Path) -> Path:
         async with _made_whole(target) as folder:
             for name in ("package.json", "package-lock.json"):
                 shutil.copy(JAVASCRIPT / name, folder)
-            options = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
-            await _run("npm", "ci", *options, folder=folder, timeout_s=_NPM_TIMEOUT_S)
+            await _run(*_NPM_CI, folder=folder, timeout_s=_NPM_TIMEOUT_S)
     return target / "node_modules"
 
 
@@ -82,7 +95,7 @@ async def collector(cache: Path) -> Path:
         async with _made_whole(target) as folder, _scratch(cache) as scratch:
             shutil.copy(BUILDER, scratch)
             command = ("go", "run", BUILDER_MODULE, "--config", BUILDER.name)
-            await _run(*command, folder=scratch, timeout_s=_GO_TIMEOUT_S, environ=_go_environ())
+            await _run(*command, folder=scratch, timeout_s=_GO_TIMEOUT_S, environ=_GO_ENVIRON)
             shutil.move(scratch / "built" / "otelcol", folder)
     return target / "otelcol"
 
@@ -92,35 +105,18 @@ PROGRAMS: Final[Mapping[str, Callable[[Path], Awaitable[Path]]]] = {
     "javascript": javascript,
     "collector": collector,
 }
-"""How each program is had, by the name that tests ask for it by."""
-
-
-def _go_environ() -> dict[str, str]:
-    """Return what keeps Go to the module proxy and to the toolchain that is here."""
-    return {
-        "GOPROXY": os.environ.get("GOPROXY", "https://proxy.golang.org"),
-        "GOTOOLCHAIN": "local",
-    }
+"""How each program is had, by the name that tests ask for it by; the slowest comes last."""
 
 
 async def _install_debian_package(package: str) -> None:
-    _require("apt-get")
-    if os.geteuid() != 0:
-        raise UnavailableError(f"{package} is not installed, and only root can install it")
-    await _update_package_lists()
-    await _run(
-        "apt-get",
-        *_APT_OPTIONS,
-        *("install", "--yes", "--no-install-recommends", package),
-        timeout_s=_APT_TIMEOUT_S,
-        environ={"DEBIAN_FRONTEND": "noninteractive"},
-    )
-
-
-async def _update_package_lists() -> None:
-    if os.geteuid() != 0:
-        raise UnavailableError("the package is in no list of apt, and only root can update those")
-    await _run("apt-get", *_APT_OPTIONS, "update", timeout_s=_APT_TIMEOUT_S)
+    if shutil.which("apt-get") is None or os.geteuid() != 0:
+        raise UnavailableError(
+            f"{package} is not installed; root can have it installed where there is apt"
+        )
+    install = (*_APT, "install", "--yes", "--no-install-recommends", package)
+    await _run(*_APT, "update", timeout_s=_APT_TIMEOUT_S)
+    environ = {"DEBIAN_FRONTEND": "noninteractive"}
+    await _run(*install, timeout_s=_APT_TIMEOUT_S, environ=environ)
 
 
 def _require(*commands: str) -> None:
@@ -161,25 +157,11 @@ async def _run(
     Raises:
         UnavailableError: It failed, or took too long; says how its output ended.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        cwd=folder,
-        env={**os.environ, **(environ or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    step = f"`{' '.join(command)}`"
     try:
-        async with asyncio.timeout(timeout_s):
-            output, _ = await process.communicate()
+        code, output = await run(*command, folder=folder, environ=environ, timeout_s=timeout_s)
     except TimeoutError:
-        raise UnavailableError(f"`{' '.join(command)}` took over {timeout_s:.0f} s") from None
-    finally:
-        # The whole group, because package managers and Go leave the work to their children.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        await process.wait()
-    if process.returncode:
-        end = " / ".join(output.decode(errors="replace").strip().splitlines()[-3:])
-        raise UnavailableError(f"`{' '.join(command)}` ended with {process.returncode}: {end}")
+        raise UnavailableError(f"{step} took over {timeout_s:.0f} s; run it again") from None
+    if code:
+        ending = "\n".join(output.strip().splitlines()[-8:])
+        raise UnavailableError(f"{step} ended with {code}:\n{ending}")

@@ -182,7 +182,7 @@ async def metrics_with(gatewatch: GatewatchProcess, text: str) -> str:
 
 def rules_in(text: str) -> list[str]:
     """Return the YAML blocks of a Markdown text that are rule files."""
-    blocks = re.findall(r"^```ya?ml.*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"^```ya?ml[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [block for block in blocks if re.search(r"^groups:", block, re.MULTILINE)]
 
 
