@@ -57,16 +57,22 @@ class CollectionStats:
 
 
 class _Reader(MetricReader):
-    """Keeps the last result of ``collect``; cumulative temporality."""
+    """Returns what ``collect`` found; cumulative temporality."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.data = MetricsData(resource_metrics=[])
+        self._data = MetricsData(resource_metrics=[])
+
+    def read(self) -> MetricsData:
+        """Collect; when no instrument has a value the SDK hands over nothing at all."""
+        self._data = MetricsData(resource_metrics=[])
+        self.collect()
+        return self._data
 
     def _receive_metrics(
         self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object
     ) -> None:
-        self.data = metrics_data
+        self._data = metrics_data
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
         """Do nothing: the collection stops its own thread."""
@@ -167,9 +173,7 @@ class Collection:
     def _collect(self) -> Collected:
         timestamp_ms = int(self._clock.time() * 1000)
         monotonic_s = self._clock.monotonic()
-        if self._enabled:
-            self._reader.collect()
-        data = self._reader.data
+        data = self._reader.read() if self._enabled else MetricsData(resource_metrics=[])
         self.stats.collections += 1
         collected = Collected(timestamp_ms, monotonic_s, data, self._translator.translate(data))
         self._latest = collected

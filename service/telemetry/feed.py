@@ -5,15 +5,19 @@ A series keeps its row in the store, so a collection is one array of rows and on
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from alerts.series.errors import SeriesError
 from alerts.series.labels import METRIC_NAME, Labels
 from service.telemetry.collection import Collected
 from service.telemetry.prometheus import Point, SampleName, SeriesNames
+
+_logger = logging.getLogger(__name__)
 
 
 class SeriesSource(Protocol):
@@ -41,27 +45,45 @@ class SeriesFeed:
         self._rows: dict[SeriesNames, NDArray[np.intp]] = {}
         self._layout: list[SeriesNames] = []
         self._column: NDArray[np.intp] = np.empty(0, np.intp)
+        self._refused = False
         up = SeriesNames(None, (), (SampleName("up", (), "up "),))
         self._up = Point(up, (1.0,))
 
     def __call__(self, collected: Collected) -> None:
-        """Append a collection; runs on the collector's thread."""
+        """Append a collection; runs on the collector's thread.
+
+        What the store refuses, for example after the clock was set back, is a gap in the series;
+        the log names it once, the store's counts tell how often.
+        """
+        try:
+            self._append(collected)
+        except SeriesError as error:
+            if not self._refused:
+                _logger.warning("A collection is missing from the series store: %s", error)
+            self._refused = True
+            self._layout = []
+            self._rows = {}
+        else:
+            self._refused = False
+
+    def _append(self, collected: Collected) -> None:
         points = [self._up]
         for family in collected.families:
             points.extend(family.points)
         layout = [point.series for point in points]
         if layout != self._layout:
-            self._column = np.concatenate([self._rows_of(series) for series in layout])
+            # Only what is here keeps its rows: the store gives those of ended series to others.
+            self._rows = {series: self._rows_of(series) for series in layout}
+            self._column = np.concatenate(list(self._rows.values()))
             self._layout = layout
         values = np.array([value for point in points for value in point.values], np.float64)
         self._source.append_column(collected.timestamp_ms, self._column, values)
 
     def _rows_of(self, series: SeriesNames) -> NDArray[np.intp]:
-        rows = self._rows.get(series)
-        if rows is None:
-            rows = self._source.rows([self._labels(sample) for sample in series.samples])
-            self._rows[series] = rows
-        return rows
+        known = self._rows.get(series)
+        if known is not None:
+            return known
+        return self._source.rows([self._labels(sample) for sample in series.samples])
 
     def _labels(self, sample: SampleName) -> Labels:
         """Return a sample's labels; what collides with the target's is kept as ``exported_``."""

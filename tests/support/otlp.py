@@ -266,9 +266,14 @@ class OTLPReceiver:
                 return take("logs", request, logs_service_pb2.ExportLogsServiceResponse())
 
         server = grpc.server(ThreadPoolExecutor(max_workers=3))
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(Traces(), server)
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(Metrics(), server)
-        logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Logs(), server)
+        # Generated code has no types.
+        registrations: list[tuple[Any, object]] = [
+            (trace_service_pb2_grpc.add_TraceServiceServicer_to_server, Traces()),
+            (metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server, Metrics()),
+            (logs_service_pb2_grpc.add_LogsServiceServicer_to_server, Logs()),
+        ]
+        for register, servicer in registrations:
+            register(servicer, server)
         self._ports["grpc"] = server.add_insecure_port("127.0.0.1:0")
         server.start()
         self._grpc = server
