@@ -1,0 +1,1 @@
+"""HTTP endpoints over the library; who runs a server mounts their routes."""
