@@ -15,7 +15,13 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from alerts.clock import Clock
-from service.gateway.batcher import Batch, BatcherStats, BatchLimits, MessageBatcher
+from service.gateway.batcher import (
+    Batch,
+    BatcherStats,
+    BatchLimits,
+    FlushReason,
+    MessageBatcher,
+)
 from service.gateway.channels import ChannelRule
 from service.gateway.frames import text_frame
 from service.gateway.protocol import encode_publication, join
@@ -88,7 +94,14 @@ class Hub:
         """Start without channels."""
         self._limits = limits
         self._clock = clock
-        self._instruments = instruments
+        name = {"gateway.batcher.name": BATCHER_NAME}
+        self._batch_size = {
+            reason: instruments.batch_size.series(name | {"gateway.flush.reason": reason.value})
+            for reason in FlushReason
+        }
+        self._batch_body_size = instruments.batch_body_size.series(name)
+        self._batch_wait = instruments.batch_wait.series(name)
+        self._message_latency = instruments.message_latency.series()
         self._tracing = tracing
         self._stats = stats
         self._channels: dict[str, Channel] = {}
@@ -231,14 +244,10 @@ class Hub:
                 channel.subscribers[subscriber] = None
 
     def _record(self, batch: Batch[Publication], fan_out_s: float) -> None:
-        instruments = self._instruments
-        attributes = {"gateway.batcher.name": BATCHER_NAME}
-        instruments.batch_size.record(
-            len(batch.items), {**attributes, "gateway.flush.reason": batch.reason.value}
-        )
-        instruments.batch_body_size.record(batch.size_bytes, attributes)
-        instruments.batch_wait.record(batch.waited_s, attributes)
-        instruments.message_latency.record(batch.waited_s + fan_out_s)
+        self._batch_size[batch.reason].record(len(batch.items))
+        self._batch_body_size.record(batch.size_bytes)
+        self._batch_wait.record(batch.waited_s)
+        self._message_latency.record(batch.waited_s + fan_out_s)
 
     def _on_error(self, batch: Batch[Publication], error: Exception) -> None:
         _LOG.error("a batch of %d messages was not sent", len(batch.items), exc_info=error)

@@ -10,16 +10,27 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
+from opentelemetry.sdk.metrics.export import (
+    MetricReader,
+    MetricsData,
+    ResourceMetrics,
+    ScopeMetrics,
+)
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from alerts.clock import Clock
+from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.prometheus import FamilyPoints, Translator
 from service.telemetry.threads import run_in_daemon_thread
 
 _logger = logging.getLogger(__name__)
+
+LOCAL_SCOPE: Final = "gatewatch.gateway"
+"""The instrumentation scope of the local histograms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,7 @@ class Collection:
     Attributes:
         provider: The meter provider whose only reader this is.
         stats: Counts.
+        histograms: Those of the hot path; collected with the rest.
     """
 
     def __init__(
@@ -97,6 +109,9 @@ class Collection:
             clock: Gives collections their time; the thread's rhythm is real time.
             enabled: False: there are no instruments, and every collection is empty.
         """
+        self._resource = resource
+        self._start_ns = int(clock.time() * 1e9)
+        self.histograms = LocalHistograms()
         self._reader = _Reader()
         self._translator = Translator(resource.attributes)
         self._interval_s = interval_s
@@ -173,11 +188,28 @@ class Collection:
     def _collect(self) -> Collected:
         timestamp_ms = int(self._clock.time() * 1000)
         monotonic_s = self._clock.monotonic()
-        data = self._reader.read() if self._enabled else MetricsData(resource_metrics=[])
+        data = self._read(timestamp_ms * 1_000_000)
         self.stats.collections += 1
         collected = Collected(timestamp_ms, monotonic_s, data, self._translator.translate(data))
         self._latest = collected
         return collected
+
+    def _read(self, time_ns: int) -> MetricsData:
+        """Return what the SDK has, and the local histograms in a scope of their own."""
+        if not self._enabled:
+            return MetricsData(resource_metrics=[])
+        data = self._reader.read()
+        local = self.histograms.metrics(self._start_ns, time_ns)
+        if not local:
+            return data
+        scope = ScopeMetrics(InstrumentationScope(LOCAL_SCOPE), local, schema_url="")
+        if not data.resource_metrics:
+            return MetricsData([ResourceMetrics(self._resource, [scope], schema_url="")])
+        first, *others = data.resource_metrics
+        merged = ResourceMetrics(
+            first.resource, [*first.scope_metrics, scope], schema_url=first.schema_url
+        )
+        return MetricsData([merged, *others])
 
     def _run(self) -> None:
         while not self._stopped.wait(self._interval_s):

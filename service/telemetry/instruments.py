@@ -13,6 +13,7 @@ from opentelemetry.metrics import Histogram, Meter, NoOpMeter
 from opentelemetry.trace import NoOpTracer, Tracer
 
 from alerts.telemetry import SECONDS_BOUNDARIES, InstrumentDefinition, InstrumentKind
+from service.telemetry.local_histograms import LocalHistogram, LocalHistograms
 
 _COUNT_BOUNDARIES = (
     1.0,
@@ -443,10 +444,10 @@ class Instruments:
     tracer: Tracer
     http_server_duration: Histogram
     connection_duration: Histogram
-    message_latency: Histogram
-    batch_size: Histogram
-    batch_body_size: Histogram
-    batch_wait: Histogram
+    message_latency: LocalHistogram
+    batch_size: LocalHistogram
+    batch_body_size: LocalHistogram
+    batch_wait: LocalHistogram
     http_client_duration: Histogram
     pool_wait: Histogram
     job_duration: Histogram
@@ -455,16 +456,25 @@ class Instruments:
     event_loop_lag: Histogram
 
     @classmethod
-    def create(cls, tracer: Tracer, meter: Meter) -> Self:
-        """Create the histograms on a meter."""
+    def create(
+        cls, tracer: Tracer, meter: Meter, histograms: LocalHistograms | None = None
+    ) -> Self:
+        """Create the histograms.
+
+        Args:
+            tracer: For all spans.
+            meter: Of the histograms that are recorded a few times a second.
+            histograms: Of those on the path of every batch; None: nobody collects them.
+        """
+        local = histograms or LocalHistograms()
         return cls(
             tracer=tracer,
             http_server_duration=HTTP_SERVER_DURATION.histogram(meter),
             connection_duration=CONNECTION_DURATION.histogram(meter),
-            message_latency=MESSAGE_LATENCY.histogram(meter),
-            batch_size=BATCH_SIZE.histogram(meter),
-            batch_body_size=BATCH_BODY_SIZE.histogram(meter),
-            batch_wait=BATCH_WAIT.histogram(meter),
+            message_latency=local.create(MESSAGE_LATENCY),
+            batch_size=local.create(BATCH_SIZE),
+            batch_body_size=local.create(BATCH_BODY_SIZE),
+            batch_wait=local.create(BATCH_WAIT),
             http_client_duration=HTTP_CLIENT_DURATION.histogram(meter),
             pool_wait=POOL_WAIT.histogram(meter),
             job_duration=JOB_DURATION.histogram(meter),

@@ -111,7 +111,7 @@ class Telemetry:
         if self._exports.metrics is not None:
             self.collection.add_consumer(self._exports.metrics)
         self.meter = self._create_meter(_SERVICE_SCOPE)
-        self.instruments = Instruments.create(self.tracer, self.meter)
+        self.instruments = Instruments.create(self.tracer, self.meter, self.collection.histograms)
         self.alerts = AlertsTelemetry.create(
             self.tracer_provider.get_tracer(_ALERTS_SCOPE, __version__),
             self._create_meter(_ALERTS_SCOPE),
