@@ -37,7 +37,7 @@ def serve(
 
 
 def demo() -> None:
-    """Watch it all work, narrated, in about 30 seconds.
+    """Watch it all work, narrated, in about 15 seconds.
 
     Clients, a publisher, a check that fails, the alert, its webhook, and the end of the alert.
     Runs on free ports of this machine, needs nothing else, and ends by itself.

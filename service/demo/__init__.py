@@ -1,4 +1,4 @@
-"""``gatewatch demo``: the whole product on one terminal, on real sockets, in about 30 seconds."""
+"""``gatewatch demo``: the whole product on one terminal, on real sockets, in about 15 seconds."""
 
 from service.demo.tour import run_demo
 
