@@ -1,0 +1,292 @@
+"""Spans and metrics of HTTP servers, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from opentelemetry import trace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.trace import SpanKind, StatusCode
+
+from alerts.clock import SystemClock
+from service.telemetry.http_server import UPGRADE_SPAN, HTTPServerTelemetry
+from service.telemetry.instruments import Instruments
+from service.telemetry.sampling import MessageSampling, create_sampler
+from service.telemetry.spans import FinishedSpans
+
+TRACE = "0000000000000000000000000000000a"
+PARENT = f"00-{TRACE}-00000000000000bb-01"
+
+
+@dataclass
+class Server:
+    """A running application with what it recorded."""
+
+    url: str
+    client: aiohttp.ClientSession
+    finished: FinishedSpans
+    reader: InMemoryMetricReader
+    telemetry: HTTPServerTelemetry
+
+    def span(self) -> ReadableSpan:
+        """Return the only span."""
+        (span,) = self.finished.spans()
+        return span
+
+    def durations(self) -> list[dict[str, object]]:
+        """Return the attributes of the recorded durations."""
+        data = self.reader.get_metrics_data()
+        if data is None:
+            return []
+        (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
+        return [dict(point.attributes or {}) for point in metric.data.data_points]
+
+
+@asynccontextmanager
+async def serve(
+    app: web.Application, ratio: float = 1.0, outermost: Middleware | None = None
+) -> AsyncIterator[Server]:
+    """Run an application on loopback with telemetry of the given sampling ratio."""
+    finished, reader = FinishedSpans(), InMemoryMetricReader()
+    tracers = TracerProvider(sampler=create_sampler(ratio), shutdown_on_exit=False)
+    tracers.add_span_processor(finished)
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    instruments = Instruments.create(tracers.get_tracer("test"), meter)
+    telemetry = HTTPServerTelemetry(instruments, MessageSampling(ratio), SystemClock())
+    telemetry.install(app)
+    if outermost is not None:
+        app.middlewares.insert(0, outermost)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    async with aiohttp.ClientSession() as client:
+        yield Server(url, client, finished, reader, telemetry)
+    await runner.cleanup()
+
+
+def application(**handlers) -> web.Application:
+    """Return an application with a GET route for each handler."""
+    app = web.Application()
+    for name, handler in handlers.items():
+        app.router.add_get(f"/{name}/{{id}}", handler)
+    return app
+
+
+async def ok(request: web.Request) -> web.Response:
+    """Answer with the trace id that is current in the handler."""
+    context = trace.get_current_span().get_span_context()
+    return web.Response(text=f"{context.trace_id:032x}")
+
+
+async def test_a_request_is_a_span_named_by_its_route():
+    """The span has the route's template, never the path, in its name, and the stable attributes."""
+    async with serve(application(ok=ok)) as server:
+        await server.client.get(f"{server.url}/ok/7")
+
+    span = server.span()
+    assert (span.name, span.kind) == ("GET /ok/{id}", SpanKind.SERVER)
+    attributes = dict(span.attributes or {})
+    assert attributes.pop("client.address") == "127.0.0.1"
+    assert attributes == {
+        "http.request.method": "GET",
+        "http.route": "/ok/{id}",
+        "http.response.status_code": 200,
+        "network.protocol.version": "1.1",
+        "url.path": "/ok/7",
+        "url.scheme": "http",
+    }
+
+
+async def test_what_the_handler_starts_is_a_child():
+    """The request's span is current in its handler."""
+    tracers: list[trace.Tracer] = []
+
+    async def publish(request: web.Request) -> web.Response:
+        tracers[0].start_span("publish").end()
+        return web.Response()
+
+    async with serve(application(publish=publish)) as server:
+        tracers.append(server.telemetry._tracer)
+        await server.client.get(f"{server.url}/publish/1")
+
+    child, parent = server.finished.spans()
+    assert child.parent == parent.get_span_context()
+
+
+async def test_the_callers_trace_is_continued():
+    """A request with a sampled parent is part of the caller's trace."""
+    async with serve(application(ok=ok)) as server:
+        await server.client.get(f"{server.url}/ok/1", headers={"traceparent": PARENT})
+
+    span = server.span()
+    assert span.parent is not None
+    assert f"{span.parent.trace_id:032x}-{span.parent.span_id:016x}" == f"{TRACE}-00000000000000bb"
+
+
+async def test_an_unsampled_request_keeps_its_trace_id():
+    """Without recording the caller's trace id is current in the handler, for logs and calls."""
+    async with serve(application(ok=ok), ratio=0.0) as server:
+        answer = await server.client.get(f"{server.url}/ok/1", headers={"traceparent": PARENT})
+        text = await answer.text()
+
+    assert text == TRACE
+    assert server.finished.spans() == []
+    assert server.durations()[0]["http.route"] == "/ok/{id}"
+
+
+async def test_the_next_request_of_a_connection_starts_clean():
+    """A trace does not leak into the next request on the same connection."""
+    async with serve(application(ok=ok), ratio=0.0) as server:
+        await server.client.get(f"{server.url}/ok/1", headers={"traceparent": PARENT})
+        answer = await server.client.get(f"{server.url}/ok/1")
+        text = await answer.text()
+
+    assert text == "0" * 32
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/health/ready"])
+async def test_scrapes_and_probes_leave_no_trace(path):
+    """Metrics and health pages are neither traced nor measured."""
+    app = web.Application()
+    app.router.add_get(path, ok)
+
+    async with serve(app) as server:
+        await server.client.get(server.url + path)
+
+    assert server.finished.spans() == []
+    assert server.durations() == []
+
+
+async def test_an_unknown_path_has_no_route():
+    """Requests that match nothing share one name, so that scanners do not make names."""
+    async with serve(application(ok=ok)) as server:
+        await server.client.get(f"{server.url}/wp-admin")
+
+    assert server.span().name == "GET"
+    assert server.span().status.status_code is StatusCode.UNSET
+    assert "http.route" not in server.durations()[0]
+
+
+async def test_an_unusual_method_does_not_make_a_series():
+    """Methods that HTTP itself does not define are counted together."""
+    async with serve(application(ok=ok)) as server:
+        await server.client.request("PROPFIND", f"{server.url}/ok/1")
+
+    assert server.span().name == "HTTP"
+    assert server.durations()[0]["http.request.method"] == "_OTHER"
+
+
+async def fail(request: web.Request) -> web.Response:
+    """Raise what no handler expects."""
+    raise KeyError("gone")
+
+
+async def unavailable(request: web.Request) -> web.Response:
+    """Answer 503."""
+    raise web.HTTPServiceUnavailable
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("handler", "status", "error"), [(fail, 500, "KeyError"), (unavailable, 503, "503")]
+)
+async def test_errors_of_the_server_are_errors_of_the_span(handler, status, error):
+    """A failing handler marks span and duration with the same error.type."""
+    async with serve(application(fail=handler)) as server:
+        await server.client.get(f"{server.url}/fail/1")
+
+    attributes = server.span().attributes or {}
+    assert server.span().status.status_code is StatusCode.ERROR
+    assert (attributes["http.response.status_code"], attributes["error.type"]) == (status, error)
+    assert server.durations()[0]["error.type"] == error
+
+
+async def test_active_requests_are_counted():
+    """A request counts as active until it is answered."""
+    entered, release = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        entered.set()
+        await release.wait()
+        return web.Response()
+
+    async with serve(application(wait=wait)) as server:
+        request = asyncio.create_task(server.client.get(f"{server.url}/wait/1"))
+        await entered.wait()
+        during = server.telemetry.stats.active
+        release.set()
+        await request
+        after = server.telemetry.stats.active
+
+    assert (during, after) == (1, 0)
+
+
+async def test_the_span_of_an_upgrade_ends_with_the_101():
+    """While the WebSocket is open its upgrade's span has ended, and nothing is its child."""
+    seen: dict[str, object] = {}
+
+    async def connect(request: web.Request) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        seen["upgrade"] = request[UPGRADE_SPAN]
+        async for message in socket:
+            seen["current"] = trace.get_current_span().get_span_context()
+            await socket.send_str(message.data)
+        return socket
+
+    async with serve(application(ws=connect)) as server:
+        async with server.client.ws_connect(f"{server.url}/ws/1") as socket:
+            await socket.send_str("hello")
+            await socket.receive_str()
+            span = server.span()
+
+    assert (span.attributes or {})["http.response.status_code"] == 101
+    assert span.get_span_context() == seen["upgrade"]
+    assert seen["current"] == trace.INVALID_SPAN_CONTEXT
+    assert server.finished.spans() == [span]
+    assert server.durations() == []
+
+
+async def test_a_refused_upgrade_is_a_span_with_its_answer():
+    """An upgrade that is answered otherwise ends its span with that answer."""
+    async with serve(application(ws=unavailable)) as server:
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await server.client.ws_connect(f"{server.url}/ws/1")
+
+    assert (server.span().attributes or {})["http.response.status_code"] == 503
+
+
+async def test_a_cancelled_request_ends_its_span():
+    """When the handler is cancelled because its client left, the span says so."""
+    entered, ended = asyncio.Event(), asyncio.Event()
+
+    async def wait(request: web.Request) -> web.Response:
+        entered.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    @web.middleware
+    async def outermost(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        finally:
+            ended.set()
+
+    async with serve(application(wait=wait), outermost=outermost) as server:
+        request = asyncio.create_task(server.client.get(f"{server.url}/wait/1"))
+        await entered.wait()
+        request.cancel()
+        await ended.wait()
+
+    assert (server.span().attributes or {})["error.type"] == "CancelledError"
+    assert server.telemetry.stats.active == 0

@@ -1,0 +1,82 @@
+"""What the process reports about itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from alerts.clock import ManualClock, Timer
+from service.telemetry.instruments import EVENT_LOOP_LAG
+from service.telemetry.observers import Observers
+from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+
+
+class LateClock(ManualClock):
+    """A clock whose loop runs every timer late."""
+
+    def __init__(self, late_s: float) -> None:
+        super().__init__()
+        self._late_s = late_s
+
+    def call_later(self, delay_s: float, callback: Callable[[], None]) -> Timer:
+        return super().call_later(delay_s + self._late_s, callback)
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.5])
+async def test_the_lag_is_how_late_the_loop_ran_a_timer(late_s):
+    """Each tick records the difference between when it was due and when it ran."""
+    clock, reader = LateClock(late_s), InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+
+    with LoopLagMonitor(clock, EVENT_LOOP_LAG.histogram(meter), interval_s=1.0):
+        await clock.advance(3 * (1.0 + late_s))
+    await clock.advance(10)
+
+    data = reader.get_metrics_data()
+    assert data is not None
+    (point,) = data.resource_metrics[0].scope_metrics[0].metrics[0].data.data_points
+    assert (point.count, point.sum) == (3, pytest.approx(3 * late_s))  # type: ignore[union-attr]  # a histogram point
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="there is no /proc here")
+def test_the_operating_system_is_asked():
+    """Memory, descriptors and CPU time are this process's own and plausible."""
+    process = ProcessReader(ManualClock())
+
+    ((memory, _),) = process.resident_memory()
+    ((files, _),) = process.open_files()
+    cpu = {attributes["cpu.mode"]: value for value, attributes in process.cpu_time()}
+
+    assert memory > 1_000_000
+    assert files >= 3
+    assert cpu["user"] == pytest.approx(os.times().user, abs=1.0)
+
+
+async def test_uptime_counts_from_the_start():
+    """Uptime is the time since the reader was made."""
+    clock = ManualClock()
+    process = ProcessReader(clock)
+
+    await clock.advance(42)
+
+    ((uptime, _),) = process.uptime()
+    assert uptime == pytest.approx(42)
+
+
+def test_everything_is_registered():
+    """All process metrics appear in a collection, collections of garbage per generation."""
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
+    ProcessReader(ManualClock()).observe(Observers(meter))
+
+    data = reader.get_metrics_data()
+
+    assert data is not None
+    metrics = {item.name: item for item in data.resource_metrics[0].scope_metrics[0].metrics}
+    assert {"process.cpu.time", "process.uptime"} <= set(metrics)
+    assert len(metrics["cpython.gc.collections"].data.data_points) == 3
