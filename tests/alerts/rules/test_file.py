@@ -143,7 +143,7 @@ def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
         ("{alert: a, expr: up, labels: [x]}", "1:57: labels must be a mapping, not a list"),
         (
             "{alert: a, expr: up, annotations: {s: '{{ if }}'}}",
-            "1:66: s: 'if' is not supported yet in templates (character 4 of the text)",
+            "1:66: s: a value is missing for if (character 7 of the text)",
         ),
         ("{alert: a, expr: up, fro: 5m}", "1:49: a rule has no key 'fro'; did you mean 'for'?"),
     ],

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.rules.gofmt import format_float, format_value, sprintf
 from alerts.series.labels import Labels
+from alerts.templates.gofmt import format_float, format_value, sprintf
 
 
 @pytest.mark.parametrize(

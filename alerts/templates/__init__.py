@@ -1,0 +1,1 @@
+"""Go's template language (text/template): parsing, execution, and fmt's way of writing values."""
