@@ -148,12 +148,12 @@ def _check_one_side(node: Binary, many: Vector, one: Vector, groups: Groups) -> 
         return
     group, step = (int(place[0]) for place in np.nonzero(crowded))
     here = np.flatnonzero((groups.of_row == group) & one.present[:, step])
-    first, second = (one.frame.labels[row] for row in here[:2].tolist())
+    first, second = sorted(one.frame.labels[row] for row in here.tolist())[:2]
     side = "left" if node.matching.cardinality == "one-to-many" else "right"
     key = Labels(groups.keys[group])  # type: ignore[arg-type]  # keys are pairs of labels
     raise PromQLError(
         f"found duplicate series for the match group {_braces(key)} on the {side} hand-side of "
-        f"the operation: [{_braces(second)}, {_braces(first)}];many-to-many matching not "
+        f"the operation: [{_braces(first)}, {_braces(second)}];many-to-many matching not "
         "allowed: matching labels must be unique on one side"
     )
 

@@ -105,5 +105,7 @@ AGGREGATIONS: Final[Mapping[str, ValueKind | None]] = MappingProxyType(
 )
 """The aggregations, and the type of their parameter."""
 
-UNSUPPORTED: Final = frozenset({"histogram_quantiles", "info", "limit_ratio", "limitk"})
+UNSUPPORTED: Final = frozenset(
+    {"histogram_quantiles", "info", "limit_ratio", "limitk", "start_timestamp"}
+)
 """Experimental functions and aggregations that Prometheus has and this engine has not."""

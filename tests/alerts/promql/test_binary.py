@@ -106,7 +106,7 @@ def test_group_right_keeps_the_order_of_operands():
         (
             "limit / on(job) requests",
             r'found duplicate series for the match group \{job="a"\} on the right hand-side of the '
-            r'operation: \[\{__name__="requests", code="500", job="a"\}, .*\];many-to-many '
+            r'operation: \[\{__name__="requests", code="200", job="a"\}, .*\];many-to-many '
             "matching not allowed: matching labels must be unique on one side",
         ),
         ("requests / on(job) limit", "many-to-one matching must be explicit"),
