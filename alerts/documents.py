@@ -7,6 +7,7 @@ when it is found long after parsing, by a schema or by the PromQL planner.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ class Document:
         keys: Where the key of a mapping entry stands, by the entry's path.
         values: Where a value begins, by its path.
         texts: Scalars as they are written (``007`` stays ``007``), by their path.
+        source: The text of the file.
     """
 
     file: str
@@ -49,6 +51,7 @@ class Document:
     keys: dict[ValuePath, Position]
     values: dict[ValuePath, Position]
     texts: dict[ValuePath, str] = field(default_factory=dict)
+    source: str = field(default="", compare=False, repr=False)
 
     def position(self, path: ValuePath, *, of_key: bool = False) -> Position:
         """Return the place of a value (or of its key), or of the nearest thing around it."""
@@ -59,6 +62,35 @@ class Document:
             if found is not None:
                 return found
         return Position(1, 1)
+
+    def position_after(self, path: ValuePath, before: str) -> Position | None:
+        """Return the place inside a text that comes after the part of it given.
+
+        Blanks do not count, so folded and indented texts are followed through their lines.
+
+        Returns:
+            The place; None when the text is not written as it reads, with escapes or an anchor.
+        """
+        start = self.values.get(path)
+        if start is None or path not in self.texts:
+            return None
+        lines = self.source.splitlines(keepends=True)
+        at = sum(map(len, lines[: start.line - 1])) + start.column - 1
+        opening = self.source[at : at + 1]
+        if opening in ("|", ">"):
+            at += len(lines[start.line - 1]) - (start.column - 1)
+        elif opening in ("'", '"'):
+            at += 1
+        read = "".join(before.split())
+        spots = (spot for spot in range(at, len(self.source)) if not self.source[spot].isspace())
+        written = list(islice(spots, len(read) + 1))
+        total = len("".join(self.texts[path].split()))
+        if "".join(self.source[spot] for spot in written[: len(read)]) != read or not written:
+            return None
+        is_inside = len(read) < total and len(read) < len(written)
+        spot = written[len(read)] if is_inside else written[max(len(read) - 1, 0)] + 1
+        line = self.source.count("\n", 0, spot) + 1
+        return Position(line, spot - self.source.rfind("\n", 0, spot))
 
     def problem(self, path: ValuePath, message: str, *, of_key: bool = False) -> Problem:
         """Return a problem at the place of a value (or of its key)."""
@@ -135,11 +167,11 @@ def _parse(text: str, file: str) -> Document:
         texts: dict[ValuePath, str] = {}
         problems: list[Problem] = []
         if node is None:
-            return Document(file, None, keys, values, texts)
+            return Document(file, None, keys, values, texts, text)
         _Locator(file, keys, values, texts, problems).locate(node, ())
         if problems:
             raise DocumentError(problems)
-        return Document(file, loader.construct_document(node), keys, values, texts)
+        return Document(file, loader.construct_document(node), keys, values, texts, text)
     finally:
         loader.dispose()
 

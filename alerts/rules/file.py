@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from alerts.documents import Document, read_document
 from alerts.errors import AlertsError, DocumentError, Problem
+from alerts.promql.errors import PromQLError
 from alerts.rules.model import (
     AlertingDefinition,
     GroupDefinition,
@@ -195,9 +196,23 @@ class _Reader:
             return "", None
         try:
             return expression, self.engine.prepare(expression)
+        except PromQLError as error:
+            self.report_expression(section, expression, error)
         except AlertsError as error:
             section.report("expr", f"expr: {error}")
-            return expression, None
+        return expression, None
+
+    def report_expression(self, section: Section, expression: str, error: PromQLError) -> None:
+        """Report an error where in the expression it is, if that can be told."""
+        path = (*section.path, "expr")
+        place = None
+        if error.offset is not None:
+            place = self.document.position_after(path, expression[: error.offset])
+        if place is None:
+            section.report("expr", f"expr: {error}")
+            return
+        message = f"expr: {error.message}"
+        self.problems.append(Problem(self.document.file, place.line, place.column, message))
 
     def labels(self, section: Section) -> dict[str, str]:
         labels = section.text_map("labels")

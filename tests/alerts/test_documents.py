@@ -146,3 +146,46 @@ def test_any_text_is_a_document_or_a_document_error(text: str):
         assert all("\n" not in str(problem) for problem in error.problems)
     else:
         assert document.file == "f"
+
+
+_STYLES = """
+plain: sum(a
+quoted: 'sum(b'
+double: "sum(c"
+literal: |
+  sum(
+    d + 1
+folded: >-
+  sum(
+    e
+escaped: "sum(\\x66"
+flow: {inside: sum(g}
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "place"),
+    [
+        (("plain",), "sum(", (2, 12)),
+        (("quoted",), "sum(", (3, 14)),
+        (("double",), "sum(", (4, 14)),
+        (("literal",), "sum(\n", (7, 5)),
+        (("literal",), "sum(\n  d + ", (7, 9)),
+        (("literal",), "sum(\n  d + 1\n", (7, 10)),
+        (("folded",), "sum( ", (10, 5)),
+        (("flow", "inside"), "sum(", (12, 20)),
+        (("plain",), "", (2, 8)),
+    ],
+)
+def test_place_inside_a_text(path, before, place):
+    """A place in a text is found in the file, whatever way the text is written."""
+    found = parse_document(_STYLES, "f").position_after(path, before)
+
+    assert found is not None
+    assert (found.line, found.column) == place
+
+
+def test_no_place_inside_a_text_with_escapes():
+    """A text that does not read as it is written is given up."""
+    assert parse_document(_STYLES, "f").position_after(("escaped",), "sum(f") is None
+    assert parse_document(_STYLES, "f").position_after(("nothing",), "") is None
