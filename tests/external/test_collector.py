@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import yaml
 
 from tests.external.child import Child, run, running
 from tests.external.programs import HERE
@@ -79,29 +78,22 @@ class Collector:
 async def collector(
     otelcol: Path, tmp_path: Path, jaeger: OTLPReceiver
 ) -> AsyncIterator[Collector]:
-    """Run the collector with the file we ship, on free ports, until it says that it is ready."""
-    ports = {name: unused_port() for name in ("grpc", "http", "prometheus", "health")}
-    changes = {
-        "receivers::otlp::protocols::grpc::endpoint": f"127.0.0.1:{ports['grpc']}",
-        "receivers::otlp::protocols::http::endpoint": f"127.0.0.1:{ports['http']}",
-        "exporters::prometheus::endpoint": f"127.0.0.1:{ports['prometheus']}",
-        "extensions::health_check::endpoint": f"127.0.0.1:{ports['health']}",
-        f"exporters::{traces_exporter()}::endpoint": jaeger.grpc_url.removeprefix("http://"),
-        "service::telemetry::metrics::level": "none",
+    """Run the collector with the file we ship as it is, on ports that its variables name."""
+    names = ("grpc", "http", "prometheus", "health", "metrics")
+    ports = {name: unused_port() for name in names}
+    environ = {
+        "OTEL_GRPC_PORT": str(ports["grpc"]),
+        "OTEL_HTTP_PORT": str(ports["http"]),
+        "PROMETHEUS_PORT": str(ports["prometheus"]),
+        "HEALTH_PORT": str(ports["health"]),
+        "COLLECTOR_METRICS_PORT": str(ports["metrics"]),
+        "JAEGER_ENDPOINT": jaeger.grpc_url.removeprefix("http://"),
     }
-    sets = [f"--set={key}={value}" for key, value in changes.items()]
-    async with running(otelcol, "--config", CONFIG, *sets, folder=tmp_path) as child:
+    async with running(otelcol, "--config", CONFIG, folder=tmp_path, environ=environ) as child:
         number = 0
         while "Everything is ready" not in await child.line(number):
             number += 1
         yield Collector(child, ports)
-
-
-def traces_exporter() -> str:
-    """Return the name of the exporter that traces leave through."""
-    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    names: list[str] = config["service"]["pipelines"]["traces"]["exporters"]
-    return names[0]
 
 
 def families(page: str) -> set[str]:
