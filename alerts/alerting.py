@@ -6,9 +6,11 @@ schedules ``evaluate`` for each group and reads the counts.
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from random import Random
@@ -34,12 +36,19 @@ from alerts.notify.webhook import Encode, WebhookChannel
 from alerts.routing.config import Receiver, RoutingConfig
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
 from alerts.rules.alerting import AlertingRule, AlertInstance, AlertState, External
-from alerts.rules.group import RESEND_DELAY_S, GroupContext, RuleGroup, RuleStatus
+from alerts.rules.group import RESEND_DELAY_S, GroupContext, RuleGroup
+from alerts.rules.member import RuleStatus
 from alerts.rules.model import GroupDefinition, RuleEngine, SeriesTarget
 from alerts.rules.recording import RecordingRule
+from alerts.rules.succession import hand_over_series
+from alerts.series.errors import SeriesError
 from alerts.series.labels import Labels
+from alerts.storage.alert_states import AlertStates
 from alerts.storage.database import Database
+from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
+
+_LOG: Final = logging.getLogger(__name__)
 
 SEVERITY: Final = "severity"
 """The label by which alerts are counted."""
@@ -59,6 +68,8 @@ class AlertingOptions:
         resend_delay_s: How often an alert that goes on firing is handed to routing again.
         backoff: Delays between attempts to deliver.
         close_deadline_s: How long attempts in progress may go on at the end, in seconds.
+        hold_absent_s: How long after a start alerts that are not found are left as they are, so
+            that what they are about has time to be seen again.
         encode: Makes the JSON of webhooks.
     """
 
@@ -67,6 +78,7 @@ class AlertingOptions:
     resend_delay_s: float = RESEND_DELAY_S
     backoff: Backoff = field(default_factory=Backoff)
     close_deadline_s: float = CLOSE_DEADLINE_S
+    hold_absent_s: float = 0.0
     encode: Encode = _encode
 
 
@@ -96,6 +108,24 @@ class GroupSnapshot:
 
     group: RuleGroup
     rules: tuple[RuleSnapshot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """What reading the files again changed: numbers of groups, and whether routing did."""
+
+    unchanged: int
+    changed: int
+    added: int
+    removed: int
+    routing: bool
+
+    def __str__(self) -> str:
+        routes = "changed" if self.routing else "unchanged"
+        return (
+            f"rule groups: {self.unchanged} unchanged, {self.changed} changed, {self.added} added, "
+            f"{self.removed} removed; routing {routes}"
+        )
 
 
 class Alerting:
@@ -136,9 +166,16 @@ class Alerting:
         self._random = random
         self._telemetry = telemetry
         self._stack = AsyncExitStack()
+        self._delivering = AsyncExitStack()
         self._delivery: Delivery | None = None
         self._dispatcher: Dispatcher | None = None
-        context = GroupContext(
+        self._held: list[tuple[Sequence[Alert], SpanContext | None]] | None = None
+        self._log = NotificationLog()
+        self._outbox = Outbox(database)
+        self._states = AlertStates(database)
+        self._reloading = asyncio.Lock()
+        self._store = store
+        self._context = GroupContext(
             engine=engine,
             store=store,
             notify=self._notify,
@@ -148,8 +185,10 @@ class Alerting:
                 self._options.external_url.rstrip("/"), self._options.external_labels
             ),
             resend_delay_s=self._options.resend_delay_s,
+            states=self._states,
+            hold_absent_s=self._options.hold_absent_s,
         )
-        self.groups = tuple(RuleGroup(definition, context) for definition in groups)
+        self.groups = tuple(RuleGroup(definition, self._context) for definition in groups)
 
     async def __aenter__(self) -> Self:
         """Open the database, take up what an earlier process left, start delivering.
@@ -159,37 +198,13 @@ class Alerting:
         """
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._database)
-            outbox = Outbox(self._database)
-            log = NotificationLog(await outbox.log_entries(int(self._clock.time() * 1000)))
-            channels = {
-                receiver.name: self._channels(receiver)
-                for receiver in self._routing.receivers.values()
-            }
-            delivery = Delivery(
-                [channel for group in channels.values() for channel in group],
-                DeliveryContext(
-                    outbox=outbox,
-                    log=log,
-                    clock=self._clock,
-                    random=self._random,
-                    telemetry=self._telemetry,
-                    backoff=self._options.backoff,
-                ),
-                close_deadline_s=self._options.close_deadline_s,
-            )
-            self._delivery = await stack.enter_async_context(delivery)
-            dispatcher = Dispatcher(
-                self._routing,
-                DispatcherContext(
-                    channels=channels,
-                    outbox=outbox,
-                    log=log,
-                    submit=delivery.submit,
-                    clock=self._clock,
-                    random=self._random,
-                ),
-            )
-            self._dispatcher = await stack.enter_async_context(dispatcher)
+            now_ms = self._now_ms()
+            self._log = NotificationLog(await self._outbox.log_entries(now_ms))
+            saved = await self._states.load({group.definition.key for group in self.groups}, now_ms)
+            for group in self.groups:
+                if group.definition.key in saved:
+                    group.restore(saved[group.definition.key], now_ms)
+            await self._start_delivering(self._routing)
             self._stack = stack.pop_all()
         return self
 
@@ -208,7 +223,143 @@ class Alerting:
         evaluations stops them before; one that ends later hands its alerts to nobody.
         """
         self._dispatcher = None
-        await self._stack.aclose()
+        try:
+            await self._delivering.aclose()
+            await self.checkpoint()
+        finally:
+            await self._stack.aclose()
+
+    async def checkpoint(self) -> None:
+        """Store until when alerts were watched; call it about once a minute.
+
+        A failure is only logged: at worst a wait starts over after an outage of nearly an hour.
+        """
+        try:
+            await self._states.watched(
+                {
+                    group.definition.key: group.last_evaluation_ms
+                    for group in self.groups
+                    if group.last_evaluation_ms and group.has_saved_alerts
+                }
+            )
+        except StorageError as error:
+            _LOG.error("until when alerts were watched is not stored: %s", error)
+
+    async def reload(
+        self, groups: Sequence[GroupDefinition], routing: RoutingConfig | None = None
+    ) -> Reloaded:
+        """Go on with other rules and routes: all of them, or on an error with what there was.
+
+        Groups that are the same keep running. Changed ones keep the state of the rules they had
+        before, waiting for a pass in progress; series of rules that are gone end, unless a rule
+        of the same name and labels in another group goes on with them.
+
+        Args:
+            groups: All groups there will be, as ``alerts.rules.file.load_rules`` returns them.
+            routing: Routes and receivers; None: as they are.
+
+        Raises:
+            StorageError: The routes cannot be changed; nothing was.
+        """
+        async with self._reloading:
+            running = {group.definition.key: group for group in self.groups}
+            wanted = [running.get(definition.key) for definition in groups]
+            new = tuple(
+                old
+                if old is not None and old.definition == definition
+                else RuleGroup(definition, self._context)
+                for definition, old in zip(groups, wanted, strict=True)
+            )
+            routes_differ = routing is not None and routing != self._routing
+            if routing is not None and routes_differ:
+                await self._change_routing(routing)
+            kept = {group.definition.key for group in new if group in self.groups}
+            leaving = {key: group for key, group in running.items() if key not in kept}
+            await asyncio.gather(*(group.stop() for group in leaving.values()))
+            replaced = 0
+            for group in new:
+                old = leaving.pop(group.definition.key, None)
+                if old is not None:
+                    group.take_over(old)
+                    replaced += 1
+            for source in hand_over_series(new, running):
+                self._end_series(source)
+            self.groups = new
+            await self._forget(leaving)
+            added = len(new) - len(kept) - replaced
+            return Reloaded(len(kept), replaced, added, len(leaving), routes_differ)
+
+    def _end_series(self, source: str) -> None:
+        try:
+            self._store.source(source).append(self._now_ms(), ())
+        except SeriesError as error:
+            _LOG.warning("series of a rule that is gone did not end: %s", error)
+
+    async def _forget(self, removed: Mapping[str, RuleGroup]) -> None:
+        try:
+            await self._states.forget(removed)
+        except StorageError as error:
+            # Harmless: what is stored of groups that are not there is deleted at a later start.
+            _LOG.error("the alerts of removed groups are still stored: %s", error)
+
+    async def _change_routing(self, routing: RoutingConfig) -> None:
+        """Replace dispatcher and delivery; alerts that come meanwhile are held.
+
+        Raises:
+            StorageError: The old ones go on.
+        """
+        await self._outbox.waiting()  # fails now, rather than when the old ones have stopped
+        known = () if self._dispatcher is None else self._dispatcher.groups
+        self._dispatcher, self._held = None, []
+        try:
+            await self._delivering.aclose()
+            try:
+                await self._start_delivering(routing)
+                self._routing = routing
+            except StorageError:
+                await self._start_delivering(self._routing)
+                raise
+        finally:
+            held, self._held = self._held or [], None
+            for group in known:
+                self._notify(group.alerts, None)
+            for alerts, span_context in held:
+                self._notify(alerts, span_context)
+
+    async def _start_delivering(self, routing: RoutingConfig) -> None:
+        async with AsyncExitStack() as stack:
+            channels = {
+                receiver.name: self._channels(receiver) for receiver in routing.receivers.values()
+            }
+            delivery = Delivery(
+                [channel for group in channels.values() for channel in group],
+                DeliveryContext(
+                    outbox=self._outbox,
+                    log=self._log,
+                    clock=self._clock,
+                    random=self._random,
+                    telemetry=self._telemetry,
+                    backoff=self._options.backoff,
+                ),
+                close_deadline_s=self._options.close_deadline_s,
+            )
+            if self._delivery is not None:
+                _carry_on(self._delivery.stats, delivery.stats)
+            delivery = await stack.enter_async_context(delivery)
+            dispatcher = Dispatcher(
+                routing,
+                DispatcherContext(
+                    channels=channels,
+                    outbox=self._outbox,
+                    log=self._log,
+                    submit=delivery.submit,
+                    clock=self._clock,
+                    random=self._random,
+                ),
+            )
+            self._dispatcher = await stack.enter_async_context(dispatcher)
+            self._delivery = delivery
+            self._delivering = stack.pop_all()
 
     async def evaluate(self, group: RuleGroup, timestamp_ms: int | None = None) -> None:
         """Evaluate a group at a timestamp; without one, at the newest slot that is due by now."""
@@ -262,6 +413,11 @@ class Alerting:
     def _notify(self, alerts: Sequence[Alert], span_context: SpanContext | None) -> None:
         if self._dispatcher is not None:
             self._dispatcher.notify(alerts, span_context)
+        elif self._held is not None:
+            self._held.append((alerts, span_context))
+
+    def _now_ms(self) -> int:
+        return int(self._clock.time() * 1000)
 
     def _channels(self, receiver: Receiver) -> tuple[Channel, ...]:
         webhooks: list[Channel] = [
@@ -277,3 +433,13 @@ class Alerting:
             for index, config in enumerate(receiver.webhooks)
         ]
         return (*webhooks, LogChannel(receiver.name)) if receiver.logs else tuple(webhooks)
+
+
+def _carry_on(before: Mapping[str, ReceiverStats], after: dict[str, ReceiverStats]) -> None:
+    """Have the counts of receivers go on over a change of the routes; gone ones keep theirs."""
+    for receiver, stats in before.items():
+        mine = after.setdefault(receiver, ReceiverStats())
+        mine.delivered += stats.delivered
+        mine.retries += stats.retries
+        for reason, count in stats.failed.items():
+            mine.failed[reason] = mine.failed.get(reason, 0) + count

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
@@ -22,21 +22,22 @@ from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
 from alerts.clock import Clock, SystemClock
-from alerts.errors import DocumentError, Problem
+from alerts.errors import AlertsError, DocumentError, Problem
 from alerts.promql.engine import Engine
 from alerts.routing.config import RoutingConfig, load_routing, log_routing
 from alerts.rules.file import find_rule_files, load_rules
-from alerts.rules.group import RuleGroup
 from alerts.rules.model import GroupDefinition
+from alerts.series.limits import Limits
+from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
-from service.errors import ConfigurationError, StopError
+from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.checks import Check, configured_checks
-from service.health.monitor import HealthMonitor
+from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
 from service.lifecycle import Parts
@@ -46,10 +47,13 @@ from service.observation import (
     CheckObservation,
     JobObservation,
     PoolObservation,
+    ReloadObservation,
 )
 from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
+from service.reloading import Documents, Reloader
+from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
 from service.telemetry.providers import Telemetry
@@ -84,6 +88,7 @@ class App:
         random: Random | None = None,
         span_processors: Sequence[SpanProcessor] = (),
         log_stream: TextIO | None = None,
+        reread: Callable[[], Settings] | None = None,
     ) -> None:
         """Build the parts; nothing runs yet.
 
@@ -94,6 +99,7 @@ class App:
             random: Jitter.
             span_processors: More consumers of finished spans.
             log_stream: Where log lines go; standard error by default.
+            reread: Reads the settings again for ``reload``; they stay as they are by default.
 
         Raises:
             ConfigurationError: Settings, rules or routes that cannot be used.
@@ -104,7 +110,16 @@ class App:
         self._parts = Parts()
         self._started = False
         # What can be refused comes before telemetry, whose exporters have threads from the start.
-        self.store = SeriesStore(clock=self._clock, retention_s=settings.alerts.retention)
+        self.store = SeriesStore(
+            clock=self._clock,
+            retention_s=settings.alerts.retention,
+            limits=Limits(
+                settings.alerts.max_series,
+                settings.alerts.max_series_per_metric,
+                settings.alerts.max_memory,
+            ),
+        )
+        self._snapshot = SnapshotFile(settings.service.data_dir / SNAPSHOT_FILE, self.store)
         self.engine = Engine(self.store)
         _check_names(settings)
         with _as_configuration():
@@ -140,7 +155,10 @@ class App:
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
+        self._reread = reread or (lambda: settings)
         self.alerting: Alerting
+        self._rule_jobs: RuleJobs
+        self._reloader: Reloader
 
     @property
     def gateway_url(self) -> str:
@@ -193,6 +211,18 @@ class App:
             ]
             raise StopError(f"did not stop properly: {'; '.join(reasons)}") from failures
 
+    async def reload(self) -> str:
+        """Read settings, rules and routes again and return what changed, for people.
+
+        Rules and routes take effect, see ``service.reloading.RELOADABLE``; of other settings the
+        log says that they wait for a restart.
+
+        Raises:
+            ConfigurationError: Something in the files is wrong; nothing was changed.
+            AlertsError: The database failed; nothing was changed.
+        """
+        return await self._reloader.reload()
+
     def readiness(self) -> tuple[str, ...]:
         """Return why the process should get no traffic, one reason each."""
         if self.gateway.connections.draining:
@@ -208,8 +238,18 @@ class App:
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
+        await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
+        self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
+        self._reloader = Reloader(
+            settings,
+            reread=self._reread,
+            load=self._load_documents,
+            alerting=self.alerting,
+            jobs=self._rule_jobs,
+            clock=self._clock,
+        )
         self._add_jobs()
         self._observe()
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
@@ -232,9 +272,23 @@ class App:
             random=self._random,
             telemetry=self.telemetry.alerts,
             options=AlertingOptions(
-                external_url=settings.external_url or self.operations_url, encode=encode
+                external_url=settings.external_url or self.operations_url,
+                encode=encode,
+                hold_absent_s=self._seconds_until_all_is_seen(),
             ),
         )
+
+    def _seconds_until_all_is_seen(self) -> float:
+        """Return how long after the start every check has run and its result was collected."""
+        health = self.settings.health
+        slowest_s = max(
+            (check.timeout_s for check in configured_checks(health, self._pool)), default=0.0
+        )
+        return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
+
+    def _load_documents(self, alerts: AlertsSettings) -> Documents:
+        with _as_configuration():
+            return _load_rules(alerts, self.engine), _load_routing(alerts)
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
@@ -250,20 +304,14 @@ class App:
         )
         for check in configured_checks(self.settings.health, self._pool):
             self.monitor.add(check)
-        for group in self.alerting.groups:
-
-            async def evaluate(slot_s: float, group: RuleGroup = group) -> None:
-                await self.alerting.evaluate(group, round(slot_s * 1000))
-
-            self.scheduler.add_job(
-                f"rules {_label(group, self.alerting.groups)}",
-                evaluate,
-                interval_s=group.interval_s,
-                kind="rules",
-                offset_s=group.offset_s,
-            )
+        self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
+        )
+        self.scheduler.add_job(
+            "series snapshot",
+            self._save_series,
+            interval_s=self.settings.alerts.snapshot_interval,
         )
         self.scheduler.add_job(
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
@@ -271,6 +319,24 @@ class App:
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
+        await self.alerting.checkpoint()
+
+    async def _save_series(self, _slot_s: float) -> None:
+        await asyncio.to_thread(self._snapshot.save)
+
+    @asynccontextmanager
+    async def _keeping_series(self) -> AsyncIterator[None]:
+        """Have the series of the process before, and leave them to the next."""
+        size = await asyncio.to_thread(self._snapshot.load)
+        if size is not None:
+            _LOG.info("%d series restored, %d bytes", size.series, size.bytes)
+        try:
+            yield
+        finally:
+            try:
+                await asyncio.to_thread(self._snapshot.save)
+            except OSError as error:
+                _LOG.error("the series were not written, the next start has older ones: %s", error)
 
     async def _measure(self, _slot_s: float) -> None:
         self.gateway.connections.measure_queues()
@@ -283,6 +349,7 @@ class App:
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
+        ReloadObservation(self._reloader.stats).register(observers)
         self.telemetry.feed_series(self.store.source("self"))
 
     def _operations_listener(self) -> Listener:
@@ -294,6 +361,7 @@ class App:
                 readiness=self.readiness,
                 render_metrics=self.telemetry.render_metrics,
                 clock=self._clock,
+                reload=self.reload,
             ),
             auth=settings.auth,
         )
@@ -332,19 +400,39 @@ class App:
                     _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
 
 
-async def serve(settings: Settings) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code; a second signal does not wait."""
+async def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code; a second signal does not wait.
+
+    SIGHUP has the configuration read again, for which ``reread`` reads the settings.
+    """
     stop = asyncio.Event()
+    hang_up = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    app = App(settings, environment=os.environ)
-    async with app:
+    # Also before the parts are up, as it would end the process otherwise.
+    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
+    app = App(settings, environment=os.environ, reread=reread)
+    async with app, asyncio.TaskGroup() as tasks:
+        reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
         await stop.wait()
+        _LOG.info("stopping")
+        reloading.cancel()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-        _LOG.info("stopping")
     return 0
+
+
+async def _reload_on(event: asyncio.Event, app: App) -> None:
+    while True:
+        await event.wait()
+        event.clear()
+        try:
+            await app.reload()
+        except (GatewatchError, AlertsError):
+            continue  # logged and counted where it happened
+        except Exception:  # noqa: BLE001 - supervisor: a defect here must not end the process
+            _LOG.exception("the configuration could not be reloaded")
 
 
 def _load_rules(alerts: AlertsSettings, engine: Engine) -> tuple[GroupDefinition, ...]:
@@ -362,12 +450,6 @@ def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
     if alerts.alertmanager_config is None:
         return log_routing()
     return load_routing(alerts.alertmanager_config)
-
-
-def _label(group: RuleGroup, groups: Sequence[RuleGroup]) -> str:
-    """Return a group's name, with its file where another file has a group of that name."""
-    alike = [other for other in groups if other.name == group.name]
-    return group.name if len(alike) == 1 else f"{group.name} ({group.definition.key})"
 
 
 def _check_names(settings: Settings) -> None:

@@ -15,6 +15,7 @@ from alerts.series.store import SeriesStore
 from service.health.monitor import HealthMonitor
 from service.jobs import JobSnapshot
 from service.pools.http import HTTPConnectionPool
+from service.reloading import ReloadStats
 from service.scheduler import Scheduler
 from service.telemetry import instruments
 from service.telemetry.observers import Observers
@@ -131,6 +132,7 @@ class AlertObservation:
         alerting, store, observe = self._alerting, self._store, observers.observe
         observe(alerts_instruments.RULE_EVALUATION_MISSED, self._missed)
         observe(alerts_instruments.RULE_EVALUATION_FAILED, self._failed_rules)
+        observe(alerts_instruments.RULE_STATE_FAILED, self._failed_saves)
         observe(alerts_instruments.ALERT_COUNT, self._alerts)
         observe(alerts_instruments.NOTIFICATION_DELIVERED, self._delivered)
         observe(alerts_instruments.NOTIFICATION_RETRIES, self._retries)
@@ -148,6 +150,9 @@ class AlertObservation:
     def _failed_rules(self) -> Values:
         for group in self._alerting.groups:
             yield group.stats.failed_rules, {"gateway.rule.group": group.name}
+
+    def _failed_saves(self) -> Values:
+        yield sum(group.stats.failed_saves for group in self._alerting.groups), {}
 
     def _alerts(self) -> Values:
         for (state, severity), count in self._alerting.alert_counts.items():
@@ -174,3 +179,25 @@ class AlertObservation:
         yield stats.refused_max_series, {"error.type": "max_series"}
         yield stats.refused_max_series_per_metric, {"error.type": "max_series_per_metric"}
         yield stats.refused_max_memory, {"error.type": "max_memory"}
+
+
+class ReloadObservation:
+    """Reads how reading the configuration again went."""
+
+    def __init__(self, stats: ReloadStats) -> None:
+        """Say which."""
+        self._stats = stats
+
+    def register(self, observers: Observers) -> None:
+        """Have it read at each collection."""
+        stats = self._stats
+        observers.observe(
+            alerts_instruments.CONFIG_RELOAD_SUCCESS, lambda: [(int(stats.is_good), {})]
+        )
+        observers.observe(alerts_instruments.CONFIG_RELOAD_TIME, lambda: [(stats.read_at_s, {})])
+        observers.observe(alerts_instruments.CONFIG_RELOADS, self._reloads)
+
+    def _reloads(self) -> Values:
+        yield self._stats.succeeded, {}
+        for kind, count in self._stats.failed.copy().items():
+            yield count, {"error.type": kind}

@@ -20,8 +20,10 @@ from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
 from alerts.clock import Clock
+from alerts.errors import AlertsError
 from service.codec import encode
 from service.config.settings import OperationsAuth
+from service.errors import GatewatchError
 from service.health.monitor import CheckSnapshot, HealthMonitor
 from service.health.state import ProbeResult
 from service.jobs import JobBusyError, JobError, JobSnapshot, UnknownJobError
@@ -32,6 +34,9 @@ Readiness = Callable[[], Sequence[str]]
 
 RenderMetrics = Callable[[str], Awaitable[tuple[str, bytes]]]
 """Takes an Accept header; returns content type and body of the exposition."""
+
+Reload = Callable[[], Awaitable[str]]
+"""Reads the configuration again and returns what changed; raises what is wrong with it."""
 
 _OPEN_PATHS = frozenset(("/health/live",))
 _SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -48,6 +53,7 @@ class OperationsParts:
         readiness: Why the process is not ready.
         render_metrics: The exposition.
         clock: The time of day.
+        reload: Reads the configuration again.
     """
 
     monitor: HealthMonitor
@@ -55,6 +61,7 @@ class OperationsParts:
     readiness: Readiness
     render_metrics: RenderMetrics
     clock: Clock
+    reload: Reload | None = None
 
 
 def create_operations_app(
@@ -87,6 +94,8 @@ def create_operations_app(
             web.get("/health/checks", handlers.checks),
             web.get("/-/healthy", handlers.healthy),
             web.get("/-/ready", handlers.ready_text),
+            web.post("/-/reload", handlers.reload),
+            web.put("/-/reload", handlers.reload),
             web.get("/metrics", handlers.metrics),
             web.get("/jobs", handlers.jobs),
             web.post("/jobs/{id}/run", handlers.run_job),
@@ -125,6 +134,20 @@ class _Handlers:
         if reasons:
             return web.Response(status=503, text=f"gatewatch is not ready: {'; '.join(reasons)}\n")
         return web.Response(text="gatewatch is ready.\n")
+
+    async def reload(self, _request: web.Request) -> web.Response:
+        """Answer as Prometheus does: 200, or 500 and what is wrong, as text."""
+        reasons = self._parts.readiness()
+        if self._parts.reload is None or reasons:
+            why = "; ".join(reasons) or "nothing can be reloaded"
+            return web.Response(status=503, text=f"not reloaded: {why}\n")
+        try:
+            report = await self._parts.reload()
+        except (GatewatchError, AlertsError) as error:
+            return web.Response(
+                status=500, text=f"failed to reload config, nothing changed:\n{error}\n"
+            )
+        return web.Response(text=f"reloaded: {report}\n")
 
     async def metrics(self, request: web.Request) -> web.Response:
         content_type, body = await self._parts.render_metrics(request.headers.get("Accept", ""))

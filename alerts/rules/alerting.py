@@ -7,7 +7,8 @@ Source: Prometheus, rules/alerting.go (Eval, needsSending).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -77,6 +78,18 @@ class AlertInstance:
     keep_firing_since_ms: int | None = None
     last_sent_at_ms: int = 0
 
+    @property
+    def milestones(self) -> tuple[object, ...]:
+        """What must survive a restart; value and annotations are stored along with it."""
+        return (
+            self.state,
+            self.active_at_ms,
+            self.fired_at_ms,
+            self.resolved_at_ms,
+            self.keep_firing_since_ms,
+            self.last_sent_at_ms,
+        )
+
     def needs_sending(self, timestamp_ms: int, resend_delay_ms: int) -> bool:
         """Whether it has to be handed on: newly firing, newly resolved, or not told for long."""
         if self.state is AlertState.PENDING:
@@ -84,6 +97,15 @@ class AlertInstance:
         if self.resolved_at_ms is not None and self.resolved_at_ms > self.last_sent_at_ms:
             return True
         return self.last_sent_at_ms + resend_delay_ms < timestamp_ms
+
+
+@dataclass(slots=True)
+class _Restored:
+    """What is remembered of a restart until the first evaluations have spoken."""
+
+    tolerated_until_ms: int
+    hold_until_ms: int
+    unseen: set[Labels]
 
 
 class AlertingRule:
@@ -101,6 +123,8 @@ class AlertingRule:
         self._external = external
         self._for_ms = round(definition.for_s * 1000)
         self._keep_firing_for_ms = round(definition.keep_firing_for_s * 1000)
+        self._restored: _Restored | None = None
+        self._hands_on_all = False
 
     @property
     def name(self) -> str:
@@ -139,7 +163,7 @@ class AlertingRule:
         """
         found = self._found(samples, timestamp_ms)
         instances: dict[Labels, AlertInstance] = {}
-        for labels, known in self.instances.items():
+        for labels, known in self._after_outage(timestamp_ms).items():
             kept = self._move_on(known, found.pop(labels, None), timestamp_ms)
             if kept is not None:
                 instances[labels] = kept
@@ -152,6 +176,39 @@ class AlertingRule:
         self.instances = instances
         return [series for instance in active for series in _series(instance)]
 
+    def restore(
+        self,
+        instances: Iterable[AlertInstance],
+        *,
+        watched_until_ms: int,
+        tolerance_ms: int,
+        hold_until_ms: int = 0,
+    ) -> None:
+        """Take up the alerts an earlier process left.
+
+        A pending alert that the first evaluation finds keeps its wait, unless nobody watched for
+        longer than ``tolerance_ms``: then the wait starts over. Everything else goes on as it
+        was, and whatever is not pending is handed on again, as routing may not have heard of it.
+
+        Args:
+            instances: The alerts.
+            watched_until_ms: The last evaluation of the earlier process.
+            tolerance_ms: How long a condition may go unwatched and still count as having held.
+            hold_until_ms: Until when an alert that is not found is left as it is: after a start
+                the series it is about may not be there yet.
+        """
+        self.instances = {instance.labels: instance for instance in instances}
+        self._restored = _Restored(
+            watched_until_ms + tolerance_ms, hold_until_ms, set(self.instances)
+        )
+        self._hands_on_all = True
+
+    def take_over(self, other: AlertingRule) -> None:
+        """Go on with the alerts of the rule this one replaces."""
+        self.instances = other.instances
+        self._restored = other._restored
+        self._hands_on_all = other._hands_on_all
+
     def due(self, timestamp_ms: int, *, resend_delay_ms: int, interval_ms: int) -> list[Alert]:
         """Return what has to be handed on after an evaluation, and take it as handed on.
 
@@ -163,10 +220,34 @@ class AlertingRule:
             instance
             for instance in self.instances.values()
             if instance.needs_sending(timestamp_ms, resend_delay_ms)
+            or (self._hands_on_all and instance.state is not AlertState.PENDING)
         ]
+        self._hands_on_all = False
         sent = {item.labels: replace(item, last_sent_at_ms=timestamp_ms) for item in due}
         self.instances = {**self.instances, **sent}
         return [self._outgoing(instance, timestamp_ms + valid_ms) for instance in due]
+
+    def _after_outage(self, timestamp_ms: int) -> dict[Labels, AlertInstance]:
+        """Return the known alerts; those that waited unwatched for too long wait anew."""
+        restored = self._restored
+        if restored is None:
+            return self.instances
+        was_watched = timestamp_ms <= restored.tolerated_until_ms
+        restored.tolerated_until_ms = sys.maxsize  # the next evaluation follows this one
+        if timestamp_ms >= restored.hold_until_ms:
+            self._restored = None
+        if was_watched:
+            return self.instances
+        return {
+            labels: replace(known, active_at_ms=timestamp_ms)
+            if known.state is AlertState.PENDING
+            else known
+            for labels, known in self.instances.items()
+        }
+
+    def _is_held(self, known: AlertInstance) -> bool:
+        """Whether a restored alert that is not found may only be waiting for its series."""
+        return self._restored is not None and known.labels in self._restored.unseen
 
     def _found(
         self, samples: Sequence[SampleLike], timestamp_ms: int
@@ -194,7 +275,10 @@ class AlertingRule:
     ) -> AlertInstance | None:
         """Return a known alert after an evaluation that found it or did not; None: forget it."""
         if found is None:
-            return self._absent(known, timestamp_ms)
+            is_held = known.resolved_at_ms is None and self._is_held(known)
+            return known if is_held else self._absent(known, timestamp_ms)
+        if self._restored is not None:
+            self._restored.unseen.discard(known.labels)
         if known.state is AlertState.INACTIVE:
             return self._fire_when_due(found, timestamp_ms)
         present = replace(
@@ -203,6 +287,11 @@ class AlertingRule:
             annotations=found.annotations,
             keep_firing_since_ms=None,
         )
+        if self._fires_too_early(present, timestamp_ms):
+            # The file was changed to a longer wait: what fired by the old one waits again.
+            present = replace(
+                present, state=AlertState.PENDING, fired_at_ms=None, last_sent_at_ms=0
+            )
         return self._fire_when_due(present, timestamp_ms)
 
     def _absent(self, known: AlertInstance, timestamp_ms: int) -> AlertInstance | None:
@@ -210,7 +299,7 @@ class AlertingRule:
             return None
         if known.resolved_at_ms is not None:
             is_old = timestamp_ms - known.resolved_at_ms > RESOLVED_RETENTION_MS
-            return None if is_old else known
+            return None if is_old and not self._hands_on_all else known
         if self._keep_firing_for_ms:
             since = known.keep_firing_since_ms
             since = timestamp_ms if since is None else since
@@ -224,6 +313,10 @@ class AlertingRule:
         if is_pending and timestamp_ms - instance.active_at_ms >= self._for_ms:
             return replace(instance, state=AlertState.FIRING, fired_at_ms=timestamp_ms)
         return instance
+
+    def _fires_too_early(self, instance: AlertInstance, timestamp_ms: int) -> bool:
+        is_firing = instance.state is AlertState.FIRING
+        return is_firing and timestamp_ms - instance.active_at_ms < self._for_ms
 
     def _outgoing(self, instance: AlertInstance, valid_until_ms: int) -> Alert:
         ends_at_ms = instance.resolved_at_ms

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Container
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
@@ -18,7 +19,8 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from alerts.clock import Clock
 from alerts.errors import AlertsError
 from alerts.model import Alert, NotifyFunc
-from alerts.rules.alerting import AlertingRule, AlertState, External
+from alerts.rules.alerting import AlertingRule, AlertInstance, AlertState, External
+from alerts.rules.member import GroupRule, RuleStatus
 from alerts.rules.model import (
     AlertingDefinition,
     GroupDefinition,
@@ -26,31 +28,15 @@ from alerts.rules.model import (
     SeriesTarget,
 )
 from alerts.rules.recording import RecordingRule
+from alerts.rules.state import SavedGroup, StateChange, StateSink
+from alerts.series.errors import SeriesError
+from alerts.series.labels import Labels
 from alerts.telemetry import AlertsTelemetry
 
 _log = logging.getLogger(__name__)
 
 RESEND_DELAY_S: Final = 60.0
 """How often an alert that goes on firing is handed on again, in seconds."""
-
-RuleHealth = Literal["unknown", "ok", "err"]
-
-
-@dataclass(slots=True)
-class RuleStatus:
-    """How the newest evaluation of a rule went.
-
-    Attributes:
-        health: ok, err, or unknown before the first.
-        last_error: What went wrong, empty when nothing did.
-        evaluation_s: How long it took, in seconds.
-        evaluated_at_ms: Its timestamp; 0 before the first.
-    """
-
-    health: RuleHealth = "unknown"
-    last_error: str = ""
-    evaluation_s: float = 0.0
-    evaluated_at_ms: int = 0
 
 
 @dataclass(slots=True)
@@ -60,6 +46,7 @@ class GroupStats:
     evaluations: int = 0
     missed: int = 0
     failed_rules: int = 0
+    failed_saves: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +61,8 @@ class GroupContext:
         telemetry: Where passes are recorded.
         external: Added to the alerts.
         resend_delay_s: See ``RESEND_DELAY_S``.
+        states: Keeps the alerts over restarts; None: they are forgotten.
+        hold_absent_s: How long restored alerts that are not found are left as they are.
     """
 
     engine: RuleEngine
@@ -83,6 +72,8 @@ class GroupContext:
     telemetry: AlertsTelemetry
     external: External = field(default_factory=External)
     resend_delay_s: float = RESEND_DELAY_S
+    states: StateSink | None = None
+    hold_absent_s: float = 0.0
 
 
 class RuleGroup:
@@ -96,15 +87,21 @@ class RuleGroup:
         self._context = context
         self._interval_ms = round(definition.interval_s * 1000)
         self._offset_ms = slot_offset_ms(definition.key, self._interval_ms)
-        self._is_running = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._is_stopped = False
+        self._is_save_failing = False
+        self._ending_sources: list[str] = []
+        self._gone: list[tuple[str, Labels]] = []
         self._rules = tuple(
-            _GroupRule(
+            GroupRule(
                 AlertingRule(rule, context.external)
                 if isinstance(rule, AlertingDefinition)
                 else RecordingRule(rule),
-                source=f"rule:{definition.key};{index}",
+                identity,
+                source=f"rule:{definition.key};{identity}",
             )
-            for index, rule in enumerate(definition.rules)
+            for identity, rule in zip(definition.rule_ids, definition.rules, strict=True)
         )
 
     @property
@@ -139,14 +136,80 @@ class RuleGroup:
         timestamp that is not later than the last, nothing happens; slots that were passed over
         are counted as missed by the next pass.
         """
-        if self._is_running or timestamp_ms <= self.last_evaluation_ms:
+        if self.is_running or self._is_stopped or timestamp_ms <= self.last_evaluation_ms:
             return
-        self._is_running = True
+        self._idle.clear()
         try:
             self._count_missed(timestamp_ms)
             await self._traced_pass(timestamp_ms)
         finally:
-            self._is_running = False
+            self._idle.set()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a pass is in progress."""
+        return not self._idle.is_set()
+
+    async def stop(self) -> None:
+        """Evaluate no more; return when the pass in progress has ended."""
+        self._is_stopped = True
+        await self._idle.wait()
+
+    def restore(self, saved: SavedGroup, now_ms: int) -> None:
+        """Take up the alerts an earlier process left, rule by rule.
+
+        What is stored of rules that are not in the group any more is deleted with the next pass.
+        """
+        hold_until_ms = now_ms + round(self._context.hold_absent_s * 1000)
+        left = dict(saved.rules)
+        for item in self._rules:
+            item.restore(
+                left.pop(item.identity, []),
+                watched_until_ms=saved.evaluated_at_ms,
+                hold_until_ms=hold_until_ms,
+            )
+        self._gone += [
+            (identity, instance.labels) for identity, lost in left.items() for instance in lost
+        ]
+
+    def take_over(self, other: RuleGroup) -> None:
+        """Go on with the state of the group this one replaces, which must have stopped.
+
+        Rules of the same identity keep alerts and series; the series of those that are not there
+        any more end with the next pass.
+        """
+        self.stats = other.stats
+        self.last_evaluation_s = other.last_evaluation_s
+        lost = {item.identity: item for item in other._rules}
+        for item in self._rules:
+            old = lost.pop(item.identity, None)
+            if old is not None:
+                item.take_over(old)
+        self._ending_sources = [*other._ending_sources, *(item.source for item in lost.values())]
+        self._gone = [
+            *other._gone,
+            *((identity, labels) for identity, item in lost.items() for labels in item.saved),
+        ]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each rule writes, by its identity."""
+        return {item.identity: item.source for item in self._rules}
+
+    def adopt(self, identity: str, source: str) -> None:
+        """Have a rule go on with the series of a rule of the same identity in another group."""
+        for item in self._rules:
+            if item.identity == identity:
+                item.source = source
+
+    def keep_series(self, sources: Container[str]) -> None:
+        """Do not end series with the next pass that another group goes on with."""
+        self._ending_sources = [each for each in self._ending_sources if each not in sources]
+
+    @property
+    def has_saved_alerts(self) -> bool:
+        """Whether alerts are stored, so that it matters until when they were watched."""
+        return any(item.saved for item in self._rules)
 
     def _count_missed(self, timestamp_ms: int) -> None:
         if self.last_evaluation_ms:
@@ -170,9 +233,11 @@ class RuleGroup:
                 "gateway.rule.count": len(self._rules),
             },
         ) as span:
-            alerts, errors = await asyncio.to_thread(self._pass, timestamp_ms)
+            alerts, errors, change = await asyncio.to_thread(self._pass, timestamp_ms)
             self.stats.evaluations += 1
             self.stats.failed_rules += len(errors)
+            # Before the alerts are handed on: see alerts.rules.state.
+            await self._save(change)
             if alerts:
                 context.notify(alerts, span.get_span_context())
             self._describe(span, errors)
@@ -194,7 +259,25 @@ class RuleGroup:
             span.set_attribute("error.type", errors[0])
             span.set_status(Status(StatusCode.ERROR, f"{len(errors)} rule(s) failed"))
 
-    def _pass(self, timestamp_ms: int) -> tuple[list[Alert], list[str]]:
+    async def _save(self, change: StateChange) -> None:
+        states = self._context.states
+        if states is None or not change:
+            return
+        try:
+            await states.save(change)
+        except AlertsError as error:
+            if not self._is_save_failing:
+                _log.error("the alerts of group %s are not stored: %s", self.name, error)
+            self._is_save_failing = True
+            self.stats.failed_saves += 1
+            return
+        self._is_save_failing = False
+        self._gone = []
+        for item in self._rules:
+            if isinstance(item.rule, AlertingRule):
+                item.saved = item.rule.instances
+
+    def _pass(self, timestamp_ms: int) -> tuple[list[Alert], list[str], StateChange]:
         """Evaluate the rules in order; runs in a worker thread."""
         alerts: list[Alert] = []
         errors: list[str] = []
@@ -212,24 +295,45 @@ class RuleGroup:
                 errors.append(type(error).__name__)
             item.status.evaluation_s = self._context.clock.monotonic() - started
             item.status.evaluated_at_ms = timestamp_ms
-        return alerts, errors
+        self._end_series(timestamp_ms)
+        return alerts, errors, self._change(timestamp_ms)
 
-    def _failed(self, item: _GroupRule, error: Exception) -> None:
+    def _end_series(self, timestamp_ms: int) -> None:
+        """Make the series of rules that are not in the group any more go stale."""
+        ending, self._ending_sources = self._ending_sources, []
+        for source in ending:
+            try:
+                self._context.store.source(source).append(self._sample_ms(timestamp_ms), ())
+            except SeriesError as error:
+                _log.warning("series of a rule that is gone did not end: %s", error)
+
+    def _change(self, timestamp_ms: int) -> StateChange:
+        if self._context.states is None:
+            return StateChange(self.definition.key, timestamp_ms)
+        put: list[tuple[str, AlertInstance]] = []
+        gone = list(self._gone)
+        for item in self._rules:
+            changed, lost = item.changes()
+            put += [(item.identity, instance) for instance in changed]
+            gone += [(item.identity, labels) for labels in lost]
+        return StateChange(self.definition.key, timestamp_ms, tuple(put), tuple(gone))
+
+    def _sample_ms(self, timestamp_ms: int) -> int:
+        return timestamp_ms - round(self.definition.query_offset_s * 1000)
+
+    def _failed(self, item: GroupRule, error: Exception) -> None:
         reason = str(error)
         if item.status.last_error != reason:
             _log.warning("rule %s of group %s failed: %s", item.rule.name, self.name, reason)
         item.status.health, item.status.last_error = "err", reason
 
-    def _evaluate_rule(self, item: _GroupRule, timestamp_ms: int) -> list[Alert]:
+    def _evaluate_rule(self, item: GroupRule, timestamp_ms: int) -> list[Alert]:
         context = self._context
         rule = item.rule
-        sample_ms = timestamp_ms - round(self.definition.query_offset_s * 1000)
+        sample_ms = self._sample_ms(timestamp_ms)
         samples = context.engine.instant_vector(rule.definition.query, sample_ms)
         series = rule.evaluate(samples, timestamp_ms, limit=self.definition.limit)
-        # An append without series is what makes the series of the pass before go stale.
-        if series or item.has_series:
-            context.store.source(item.source).append(sample_ms, series)
-            item.has_series = bool(series)
+        item.write(context.store, sample_ms, series)
         if isinstance(rule, RecordingRule):
             return []
         return rule.due(
@@ -237,20 +341,6 @@ class RuleGroup:
             resend_delay_ms=round(context.resend_delay_s * 1000),
             interval_ms=self._interval_ms,
         )
-
-
-@dataclass(slots=True)
-class _GroupRule:
-    rule: AlertingRule | RecordingRule
-    source: str
-    status: RuleStatus
-    has_series: bool
-
-    def __init__(self, rule: AlertingRule | RecordingRule, source: str) -> None:
-        self.rule = rule
-        self.source = source
-        self.status = RuleStatus()
-        self.has_series = False
 
 
 def slot_offset_ms(key: str, interval_ms: int) -> int:

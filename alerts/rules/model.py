@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from alerts.rules.templates import Template
@@ -36,7 +39,10 @@ class SeriesSink(Protocol):
     """Takes the samples of one source, one time after the other."""
 
     def append(self, timestamp_ms: int, samples: Iterable[tuple[Labels, float]], /) -> object:
-        """Append samples of one time; series of the time before that are missing go stale."""
+        """Append samples of one time; series of the time before that are missing go stale.
+
+        Raises SeriesError for a time that is not later than the last; nothing was taken then.
+        """
 
 
 class SeriesTarget(Protocol):
@@ -53,13 +59,13 @@ class RecordingDefinition:
     Attributes:
         record: Name of the metric it writes.
         expression: PromQL as it was written.
-        query: What the engine prepared from it.
+        query: What the engine prepared from it; follows from the expression.
         labels: Set on every series it writes; an empty value removes a label.
     """
 
     record: str
     expression: str
-    query: Any
+    query: Any = field(compare=False)
     labels: tuple[tuple[str, str], ...] = ()
 
 
@@ -70,7 +76,7 @@ class AlertingDefinition:
     Attributes:
         alert: Name of the alert.
         expression: PromQL as it was written.
-        query: What the engine prepared from it.
+        query: What the engine prepared from it; follows from the expression.
         for_s: How long the expression must hold before the alert fires, in seconds.
         keep_firing_for_s: How long it goes on firing after the expression held last, in seconds.
         labels: Set on every alert.
@@ -79,7 +85,7 @@ class AlertingDefinition:
 
     alert: str
     expression: str
-    query: Any
+    query: Any = field(compare=False)
     for_s: float = 0.0
     keep_firing_for_s: float = 0.0
     labels: tuple[tuple[str, Template], ...] = ()
@@ -100,6 +106,8 @@ class GroupDefinition:
         rules: In file order.
         limit: Most alerts or series one rule may give; 0: any number.
         query_offset_s: How far in the past the expressions are evaluated, in seconds.
+
+    Groups that are equal say the same, so that one can go on when the files are read again.
     """
 
     file: str
@@ -113,3 +121,29 @@ class GroupDefinition:
     def key(self) -> str:
         """Identity of the group among all files."""
         return f"{self.file};{self.name}"
+
+    @property
+    def rule_ids(self) -> tuple[str, ...]:
+        """Identities of the rules in the group, in file order.
+
+        That is what kind of rule it is, its name and its labels, and of rules that are alike in
+        all of these the first, the second, and so on. State belongs to it over restarts and
+        changes of the files.
+        """
+        seen: Counter[str] = Counter()
+        ids: list[str] = []
+        for rule in self.rules:
+            alike = _rule_id(rule)
+            ids.append(f"{alike};{seen[alike]}")
+            seen[alike] += 1
+        return tuple(ids)
+
+
+def _rule_id(rule: RuleDefinition) -> str:
+    if isinstance(rule, RecordingDefinition):
+        kind, name, labels = "record", rule.record, dict(rule.labels)
+    else:
+        kind, name = "alert", rule.alert
+        labels = {label: text.source for label, text in rule.labels}
+    digest = hashlib.blake2b(json.dumps(sorted(labels.items())).encode(), digest_size=8)
+    return f"{kind} {name};{digest.hexdigest()}"

@@ -40,3 +40,29 @@ NOTIFICATION_LOG: Final = Table(
     Index("notification_log_by_expiry", "expires_at_ms"),
 )
 """What each channel was last told about each aggregation group; firing and resolved are JSON."""
+
+RULE_GROUP: Final = Table(
+    "rule_group",
+    METADATA,
+    Column("group_key", Text, primary_key=True),
+    Column("evaluated_at_ms", BigInteger, nullable=False),
+)
+"""Until when the alerts of each rule group were watched; to the minute while nothing changes."""
+
+ALERT_STATE: Final = Table(
+    "alert_state",
+    METADATA,
+    Column("group_key", Text, primary_key=True),
+    Column("rule", Text, primary_key=True),
+    Column("fingerprint", String(32), primary_key=True),
+    Column("labels", Text, nullable=False),
+    Column("annotations", Text, nullable=False),
+    Column("value", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("active_at_ms", BigInteger, nullable=False),
+    Column("fired_at_ms", BigInteger),
+    Column("resolved_at_ms", BigInteger),
+    Column("keep_firing_since_ms", BigInteger),
+    Column("last_sent_at_ms", BigInteger, nullable=False),
+)
+"""The alerts of the rules: pending, firing, and ended ones that are still told; labels are JSON."""

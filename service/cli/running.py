@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from service.config.settings import Settings
 
 from service.cli import options
 
@@ -33,7 +36,10 @@ def serve(
     loaded = options.load(config, overrides)
     from service.app import serve as serve_settings
 
-    raise typer.Exit(_run(serve_settings(loaded.settings)))
+    def reread() -> Settings:
+        return options.load(config, overrides).settings
+
+    raise typer.Exit(_run(serve_settings(loaded.settings, reread)))
 
 
 def demo() -> None:

@@ -1,0 +1,127 @@
+"""Reading the configuration again while the process runs: all of it is good, or nothing changes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel
+
+from alerts.alerting import Alerting
+from alerts.clock import Clock
+from alerts.errors import AlertsError
+from alerts.routing.config import RoutingConfig
+from alerts.rules.model import GroupDefinition
+from service.config.settings import AlertsSettings, Settings
+from service.errors import GatewatchError
+from service.rule_jobs import RuleJobs
+
+_LOG: Final = logging.getLogger(__name__)
+
+RELOADABLE: Final = frozenset(
+    f"alerts.{name}"
+    for name in ("rule_files", "default_rules", "evaluation_interval", "alertmanager_config")
+)
+"""The settings that take effect when the configuration is read again."""
+
+Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
+"""What the files besides the settings say: rules and routes."""
+
+
+@dataclass(slots=True)
+class ReloadStats:
+    """Plain counts, read when metrics are collected.
+
+    Attributes:
+        succeeded: Times it went well.
+        failed: Times nothing was changed, by what went wrong.
+        is_good: Whether the last time went well; the start counts.
+        read_at_s: When what is in use was read, in Unix time.
+    """
+
+    succeeded: int
+    failed: dict[str, int]
+    is_good: bool
+    read_at_s: float
+
+
+class Reloader:
+    """Reads settings, rules and routes again and has the parts use them.
+
+    Args:
+        settings: The settings the process was started with.
+        reread: Reads the settings again; raises ConfigurationError.
+        load: Reads rules and routes off the event loop; raises ConfigurationError.
+        alerting: Gets them.
+        jobs: The jobs of the rule groups.
+        clock: The time of day.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        reread: Callable[[], Settings],
+        load: Callable[[AlertsSettings], Documents],
+        alerting: Alerting,
+        jobs: RuleJobs,
+        clock: Clock,
+    ) -> None:
+        self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
+        self._settings = settings
+        self._reread = reread
+        self._load = load
+        self._alerting = alerting
+        self._jobs = jobs
+        self._clock = clock
+        self._lock = asyncio.Lock()
+
+    async def reload(self) -> str:
+        """Read everything again and return what changed, for people.
+
+        Raises:
+            ConfigurationError: Something in the files is wrong; nothing was changed.
+            AlertsError: The database failed; nothing was changed.
+        """
+        async with self._lock:
+            try:
+                report = await self._reload()
+            except (GatewatchError, AlertsError) as error:
+                kind = type(error).__name__
+                self.stats.failed[kind] = self.stats.failed.get(kind, 0) + 1
+                self.stats.is_good = False
+                _LOG.error("the configuration was not reloaded, nothing changed: %s", error)
+                raise
+            self.stats.succeeded += 1
+            self.stats.is_good = True
+            self.stats.read_at_s = self._clock.time()
+            _LOG.info("the configuration was reloaded: %s", report)
+            return report
+
+    async def _reload(self) -> str:
+        settings = await asyncio.to_thread(self._reread)
+        rules, routing = await asyncio.to_thread(self._load, settings.alerts)
+        reloaded = await self._alerting.reload(rules, routing)
+        self._jobs.sync()
+        waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
+        if not waiting:
+            return str(reloaded)
+        _LOG.warning("changed, but in effect only after a restart: %s", ", ".join(waiting))
+        return f"{reloaded}; in effect only after a restart: {', '.join(waiting)}"
+
+
+def differing(before: Settings, after: Settings) -> list[str]:
+    """Return the names of the settings that are not the same, such as ``gateway.port``."""
+    names = []
+    for section in Settings.model_fields:
+        old, new = getattr(before, section), getattr(after, section)
+        if isinstance(old, BaseModel):
+            names += [
+                f"{section}.{key}"
+                for key in type(old).model_fields
+                if getattr(old, key) != getattr(new, key)
+            ]
+    return names
