@@ -1,0 +1,234 @@
+"""The standard variables beside the settings, and where each signal goes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+
+from service.config.settings import OTLPSettings, Settings, TelemetrySettings
+from service.errors import ConfigurationError
+from service.telemetry.environment import (
+    is_disabled,
+    resolve_export_interval,
+    resolve_limits,
+    resolve_resource,
+    resolve_sampling,
+)
+from service.telemetry.export import QueueLimits, Signal
+from service.telemetry.otlp import Target, create_sender, resolve_targets
+
+HERE = "http://127.0.0.1:4318"
+
+
+def targets(environment: dict[str, str], **settings: Any) -> dict[Signal, Target]:
+    """Resolve the targets of all signals."""
+    return resolve_targets(OTLPSettings.model_validate(settings), environment)
+
+
+def test_nothing_configured_means_nothing_is_sent():
+    """Without an endpoint no signal has a target."""
+    assert targets({}) == {}
+
+
+def test_one_setting_sends_everything():
+    """The endpoint of the settings is the base of each signal's URL."""
+    found = targets({}, endpoint=f"{HERE}/")
+
+    assert {signal: target.endpoint for signal, target in found.items()} == {
+        signal: f"{HERE}/v1/{signal}" for signal in ("traces", "metrics", "logs")
+    }
+
+
+def test_the_variable_does_the_same():
+    """``OTEL_EXPORTER_OTLP_ENDPOINT`` is enough to send everything."""
+    found = targets({"OTEL_EXPORTER_OTLP_ENDPOINT": HERE})
+
+    assert found["traces"].endpoint == f"{HERE}/v1/traces"
+    assert len(found) == 3
+
+
+def test_a_signals_own_endpoint_is_taken_as_it_is():
+    """The variable of one signal names its whole URL and sends that signal only."""
+    found = targets({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{HERE}/custom"})
+
+    assert list(found) == ["traces"]
+    assert found["traces"].endpoint == f"{HERE}/custom"
+
+
+def test_settings_win_over_variables():
+    """What is written in the settings is not changed by the environment."""
+    environment = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:1",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "http://elsewhere:2",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_EXPORTER_OTLP_HEADERS": "a=env,b=env",
+    }
+
+    found = targets(
+        environment, endpoint=HERE, protocol="http/protobuf", headers={"A": "set"}, timeout="2s"
+    )
+
+    assert found["traces"] == Target(
+        f"{HERE}/v1/traces", "http/protobuf", {"a": "set", "b": "env"}, 2.0
+    )
+
+
+def test_an_exporter_of_none_switches_a_signal_off():
+    """``OTEL_TRACES_EXPORTER=none`` keeps traces here although there is an endpoint."""
+    found = targets({"OTEL_TRACES_EXPORTER": "none"}, endpoint=HERE)
+
+    assert sorted(found) == ["logs", "metrics"]
+
+
+def test_an_exporter_of_otlp_needs_no_endpoint():
+    """``OTEL_TRACES_EXPORTER=otlp`` sends to the usual place on this machine."""
+    found = targets({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+
+    assert found["traces"].endpoint == "http://localhost:4317"
+
+
+def test_the_metrics_page_needs_no_exporter():
+    """``prometheus`` among the metric exporters says what is so anyway."""
+    found = targets({"OTEL_METRICS_EXPORTER": "prometheus,otlp"}, endpoint=HERE)
+
+    assert "metrics" in found
+
+
+def test_grpc_takes_the_endpoint_as_it_is():
+    """For gRPC no path is added."""
+    found = targets({"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"}, endpoint=HERE)
+
+    assert (found["traces"].endpoint, found["traces"].protocol) == (HERE, "grpc")
+    assert found["metrics"].protocol == "http/protobuf"
+
+
+@pytest.mark.parametrize(
+    ("environment", "endpoint", "message"),
+    [
+        ({}, "127.0.0.1:4318", "telemetry.otlp.endpoint: '127.0.0.1:4318' is not a URL"),
+        ({}, "http://", "is not a URL"),
+        ({}, "http://host:port", "is not a URL"),
+        ({}, f"{HERE}/v1/traces", "leave out the path from /v1 on"),
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, HERE, "OTEL_TRACES_EXPORTER: 'zipkin'"),
+        ({"OTEL_LOGS_EXPORTER": "otlp,none"}, HERE, "exclude each other"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, HERE, "'http/json' is not supported"),
+        (
+            {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
+            HERE,
+            "cumulativetodelta",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused(environment, endpoint, message):
+    """Each wrong value is named with its place and what would be right, once for all signals."""
+    with pytest.raises(ConfigurationError) as refused:
+        targets(environment, endpoint=endpoint)
+
+    assert message in str(refused.value)
+    assert len(refused.value.problems) == 1
+
+
+def test_grpc_without_its_extra_is_refused(monkeypatch):
+    """Asking for gRPC where it is not installed says how to get it."""
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
+
+    with pytest.raises(ConfigurationError, match=r"gatewatch\[grpc\]"):
+        create_sender("traces", Target(HERE, "grpc", {}, 1.0))
+
+
+def test_the_resource_says_who_this_is():
+    """Settings win over variables, variables over defaults, and the rest is carried along."""
+    settings = Settings.model_validate(
+        {"service": {"environment": "staging"}, "gateway": {"port": 8123}}
+    )
+    environment = {
+        "OTEL_SERVICE_NAME": "chat",
+        "OTEL_RESOURCE_ATTRIBUTES": "service.name=other,team=a%20b,deployment.environment.name=x",
+    }
+
+    attributes = resolve_resource(settings, environment).attributes
+
+    assert attributes["service.name"] == "chat"
+    assert attributes["deployment.environment.name"] == "staging"
+    assert attributes["team"] == "a b"
+    assert str(attributes["service.instance.id"]).endswith(":8123")
+
+
+def test_a_name_in_the_settings_is_final():
+    """A service name that is written down is not replaced by a variable."""
+    settings = Settings.model_validate({"service": {"name": "gw", "instance": "one"}})
+
+    attributes = resolve_resource(settings, {"OTEL_SERVICE_NAME": "chat"}).attributes
+
+    assert (attributes["service.name"], attributes["service.instance.id"]) == ("gw", "one")
+
+
+@pytest.mark.parametrize(
+    ("environment", "ratio"),
+    [
+        ({}, 1.0),
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, 0.0),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_always_on"}, 1.0),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25"}, 0.25),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, 1.0),
+    ],
+)
+def test_the_sampler_variable_gives_the_share(environment, ratio):
+    """Every sampler of the specification is understood as its share."""
+    assert resolve_sampling(TelemetrySettings(), environment) == ratio
+
+
+def test_a_share_in_the_settings_is_final():
+    """``telemetry.sampling`` wins over the variable."""
+    settings = TelemetrySettings(sampling=0.5)
+
+    assert resolve_sampling(settings, {"OTEL_TRACES_SAMPLER": "always_off"}) == 0.5
+
+
+def test_queues_and_interval_follow_their_variables():
+    """Sizes and times of the standard variables are taken, times as milliseconds."""
+    environment = {
+        "OTEL_BSP_MAX_QUEUE_SIZE": "100",
+        "OTEL_BSP_SCHEDULE_DELAY": "250",
+        "OTEL_METRIC_EXPORT_INTERVAL": "500",
+    }
+
+    assert resolve_limits("OTEL_BSP", environment) == QueueLimits(100, 100, 0.25)
+    assert resolve_limits("OTEL_BLRP", environment) == QueueLimits()
+    assert resolve_export_interval(TelemetrySettings(), environment) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"OTEL_TRACES_SAMPLER": "jaeger_remote"}, "write one of always_off"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "2"}, "not a share"),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "x"}, "not a share"),
+        ({"OTEL_RESOURCE_ATTRIBUTES": "nonsense"}, "is not name=value"),
+        ({"OTEL_METRIC_EXPORT_INTERVAL": "15s"}, "not a positive whole number"),
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "not a positive whole number"),
+        (
+            {"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
+            "more than the queue holds",
+        ),
+    ],
+)
+def test_variables_that_cannot_be_used_are_refused(environment, message):
+    """A wrong variable is named, with what would be right."""
+
+    def resolve() -> None:
+        resolve_resource(Settings(), environment)
+        resolve_sampling(TelemetrySettings(), environment)
+        resolve_export_interval(TelemetrySettings(), environment)
+        resolve_limits("OTEL_BSP", environment)
+
+    with pytest.raises(ConfigurationError, match=message):
+        resolve()
+
+
+@pytest.mark.parametrize(("text", "disabled"), [("true", True), (" TRUE ", True), ("1", False)])
+def test_only_true_disables_the_sdk(text, disabled):
+    """The variable is a boolean as the specification writes it."""
+    assert is_disabled({"OTEL_SDK_DISABLED": text}) is disabled
