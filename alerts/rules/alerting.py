@@ -17,6 +17,7 @@ from urllib.parse import quote_plus
 from alerts.errors import AlertsError
 from alerts.model import ALERT_NAME, Alert
 from alerts.rules.model import AlertingDefinition, SampleLike
+from alerts.rules.template_functions import QueryFunction
 from alerts.rules.templates import TemplateData
 from alerts.series.labels import METRIC_NAME, Labels
 
@@ -150,9 +151,20 @@ class AlertingRule:
         return AlertState.INACTIVE
 
     def evaluate(
-        self, samples: Sequence[SampleLike], timestamp_ms: int, *, limit: int = 0
+        self,
+        samples: Sequence[SampleLike],
+        timestamp_ms: int,
+        *,
+        limit: int = 0,
+        query: QueryFunction | None = None,
     ) -> list[tuple[Labels, float]]:
         """Take the result of the expression at a time and move every alert on.
+
+        Args:
+            samples: What the expression came to.
+            timestamp_ms: The time.
+            limit: Most alerts there may be; 0: any number.
+            query: Answers the function ``query`` of templates, at that time.
 
         Returns:
             The series to write: ``ALERTS`` and ``ALERTS_FOR_STATE`` of what is pending or firing.
@@ -161,7 +173,7 @@ class AlertingRule:
             RuleError: Two samples give the same alert (nothing changes), or there are more alerts
                 than ``limit`` (all alerts of the rule are forgotten, as Prometheus does).
         """
-        found = self._found(samples, timestamp_ms)
+        found = self._found(samples, timestamp_ms, query)
         instances: dict[Labels, AlertInstance] = {}
         for labels, known in self._after_outage(timestamp_ms).items():
             kept = self._move_on(known, found.pop(labels, None), timestamp_ms)
@@ -250,12 +262,18 @@ class AlertingRule:
         return self._restored is not None and known.labels in self._restored.unseen
 
     def _found(
-        self, samples: Sequence[SampleLike], timestamp_ms: int
+        self, samples: Sequence[SampleLike], timestamp_ms: int, query: QueryFunction | None
     ) -> dict[Labels, AlertInstance]:
         found: dict[Labels, AlertInstance] = {}
         for sample in samples:
             data = TemplateData(
-                sample.labels, sample.value, self._external.labels, self._external.url
+                sample.labels,
+                sample.value,
+                self._external.labels,
+                self._external.url,
+                timestamp_ms=timestamp_ms,
+                alert=self.name,
+                query=query,
             )
             own = {name: text.expand(data) for name, text in self.definition.labels}
             labels = sample.labels.drop((METRIC_NAME,)).merge({**own, ALERT_NAME: self.name})

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -25,6 +25,7 @@ from alerts.rules.model import (
     AlertingDefinition,
     GroupDefinition,
     RuleEngine,
+    SampleLike,
     SeriesTarget,
 )
 from alerts.rules.recording import RecordingRule
@@ -332,10 +333,17 @@ class RuleGroup:
         rule = item.rule
         sample_ms = self._sample_ms(timestamp_ms)
         samples = context.engine.instant_vector(rule.definition.query, sample_ms)
-        series = rule.evaluate(samples, timestamp_ms, limit=self.definition.limit)
-        item.write(context.store, sample_ms, series)
+        limit = self.definition.limit
         if isinstance(rule, RecordingRule):
+            series = rule.evaluate(samples, timestamp_ms, limit=limit)
+            item.write(context.store, sample_ms, series)
             return []
+
+        def query(expression: str) -> Sequence[SampleLike]:
+            return context.engine.instant_vector(context.engine.prepare(expression), timestamp_ms)
+
+        series = rule.evaluate(samples, timestamp_ms, limit=limit, query=query)
+        item.write(context.store, sample_ms, series)
         return rule.due(
             timestamp_ms,
             resend_delay_ms=round(context.resend_delay_s * 1000),

@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts.promql.values import Sample
 from alerts.rules.alerting import AlertingRule, AlertState, External, RuleError
+from alerts.rules.model import AlertingDefinition
+from alerts.rules.templates import Template
 from alerts.series.labels import Labels
 from tests.support.alerts import START_MS, alerting_rule, sample
 
@@ -224,3 +227,22 @@ def test_state_of_the_rule() -> None:
     states.append(rule.state)
 
     assert states == [INACTIVE, PENDING, FIRING]
+
+
+def test_templates_know_time_alert_and_queries() -> None:
+    """A template may ask for the time and for other series; its errors name the alert."""
+    texts = {
+        "now": "{{ now }}",
+        "asked": "{{ with query `up` }}{{ . | first | value }}{{ end }}",
+        "wrong": "{{ toUpper 1 }}",
+    }
+    definition = AlertingDefinition(
+        "Down", "up", "up", annotations=tuple((k, Template.parse(v)) for k, v in texts.items())
+    )
+    rule = AlertingRule(definition, External())
+
+    rule.evaluate([Sample(Labels(), 1.0)], 5_000, query=lambda _: [Sample(Labels(), 7.0)])
+
+    (alert,) = rule.active
+    assert (alert.annotations["now"], alert.annotations["asked"]) == ("5", "7")
+    assert "__alert_Down:1:" in alert.annotations["wrong"]
