@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from threading import Event
@@ -22,9 +22,12 @@ import orjson
 from numpy.typing import NDArray
 
 from alerts.api.errors import APIError
-from alerts.promql.errors import QueryCancelledError
+from alerts.promql.errors import PromQLError, QueryCancelledError
 from alerts.promql.numbers import format_float
 from alerts.promql.values import InstantResult, RangeResult, Sample, SeriesPoints
+
+MAX_POINTS: Final = 5_000_000
+"""Points of one answer; each takes about 30 bytes of JSON, several times while it is made."""
 
 _PLAIN_FROM: Final = 1e-6
 _PLAIN_BELOW: Final = 1e21
@@ -64,7 +67,7 @@ def encode_instant(result: InstantResult, cancelled: Event) -> object:
     """Return the data of an instant query.
 
     Raises:
-        QueryCancelledError: It was cancelled.
+        PromQLError: It was cancelled, or the result is larger than ``MAX_POINTS``.
     """
     return {"resultType": result.kind, "result": _instant_body(result, cancelled)}
 
@@ -73,7 +76,7 @@ def encode_range(result: RangeResult, cancelled: Event) -> object:
     """Return the data of a range query.
 
     Raises:
-        QueryCancelledError: It was cancelled.
+        PromQLError: It was cancelled, or the result is larger than ``MAX_POINTS``.
     """
     body = orjson.Fragment(_encode_matrix(result.series, cancelled))
     return {"resultType": "matrix", "result": body}
@@ -156,7 +159,13 @@ def _encode_vector(samples: Sequence[Sample], stamp: bytes) -> bytes:
     )
 
 
-def _encode_matrix(series: Iterable[SeriesPoints], cancelled: Event) -> bytes:
+def _encode_matrix(series: Sequence[SeriesPoints], cancelled: Event) -> bytes:
+    points_count = sum(len(points.values) for points in series)
+    if points_count > MAX_POINTS:
+        raise PromQLError(
+            f"the result has {points_count} points, more than the limit of {MAX_POINTS}; "
+            "ask for fewer series, a shorter range or a longer step"
+        )
     stamps = _Stamps()
     pieces = []
     for points in series:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.api.encoding import (
+    MAX_POINTS,
     Answer,
     encode_instant,
     encode_range,
@@ -18,7 +19,7 @@ from alerts.api.encoding import (
     format_value,
     format_values,
 )
-from alerts.promql.errors import QueryCancelledError
+from alerts.promql.errors import PromQLError, QueryCancelledError
 from alerts.promql.values import InstantResult, RangeResult, Sample, SeriesPoints
 from alerts.series.labels import Labels
 
@@ -102,3 +103,14 @@ def test_a_cancelled_answer():
 
     with pytest.raises(QueryCancelledError):
         encode_range(RangeResult((points,)), cancelled)
+
+
+def test_an_answer_that_is_too_large():
+    """A result past the limit is refused before it takes the memory."""
+    points = SeriesPoints(
+        Labels(), np.broadcast_to(np.int64(0), MAX_POINTS), np.broadcast_to(1.0, MAX_POINTS)
+    )
+    more = SeriesPoints(Labels({"a": "b"}), np.array([0]), np.array([1.0]))
+
+    with pytest.raises(PromQLError, match="5000001 points, more than the limit of 5000000"):
+        encode_range(RangeResult((points, more)), Event())
