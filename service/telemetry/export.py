@@ -94,6 +94,7 @@ class ExportQueue(Generic[T]):
         self._closing = False
         self._abandoned = False
         self._flushes = 0
+        self._dropped_before_close = 0
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"export-{signal}", daemon=True)
         self._thread.start()
@@ -123,14 +124,17 @@ class ExportQueue(Generic[T]):
     def begin_close(self) -> None:
         """Refuse new items and start to send the rest."""
         with self._changed:
+            if not self._closing:
+                self._dropped_before_close = self.stats.dropped
             self._closing = True
             self._changed.notify_all()
 
     def close(self, timeout_s: float) -> int:
         """Refuse new items, block until the rest was tried or time is up; return what was not sent.
 
-        The number covers what waited or was under way when time was up; it is counted as dropped.
-        Calling again returns 0.
+        The number covers what the collector did not accept since the closing began, and what still
+        waited or was under way when time was up; all of it is counted as dropped. Calling again
+        returns 0.
         """
         self.begin_close()
         with self._changed:
@@ -138,11 +142,10 @@ class ExportQueue(Generic[T]):
             if self._abandoned:
                 return 0
             self._abandoned = True
-            lost = sum(self._weigh(item) for item in self._items) + self._in_flight
-            self.stats.dropped += lost
+            self.stats.dropped += sum(self._weigh(item) for item in self._items) + self._in_flight
             self._items.clear()
             self._changed.notify_all()
-            return lost
+            return self.stats.dropped - self._dropped_before_close
 
     def _is_empty(self) -> bool:
         return not self._items and not self._in_flight

@@ -87,6 +87,17 @@ def test_closing_does_not_wait_for_a_hung_exporter(gate):
     assert queue.close(0.01) == 0
 
 
+def test_what_is_refused_while_closing_was_not_sent():
+    """Closing tells of items the collector refused at the end, but not of earlier losses."""
+    queue: ExportQueue[int] = ExportQueue("traces", lambda batch: False, limits=LIMITS)
+    queue.put(0)
+    queue.flush(10)
+    queue.put(1)
+
+    assert queue.close(10) == 1
+    assert queue.stats.dropped == 2
+
+
 def test_what_is_given_up_is_not_counted_again(gate):
     """An export that succeeds after it was given up changes no count."""
     queue = ExportQueue("traces", gate, limits=LIMITS)
