@@ -155,7 +155,7 @@ SERIES_MEMORY = InstrumentDefinition(
 CONFIG_RELOAD_SUCCESS = InstrumentDefinition(
     "gauge",
     "gateway.config.reload.success",
-    "1",
+    "{status}",  # with the unit 1 a collector would name it ..._ratio
     "Whether the configuration was last read without an error: 1, or 0.",
 )
 CONFIG_RELOAD_TIME = InstrumentDefinition(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -67,6 +68,7 @@ class Collector:
         async with gatewatch.http.get(url) as answer:
             theirs = families(await answer.text())
         ours = families(await gatewatch.operations("/metrics"))
+        sys.stdout.write(f"not there: {sorted(ours - theirs)}\n")  # shown if it stays so
         return bool(ours) and ours <= theirs
 
     async def has_logs(self) -> bool:
