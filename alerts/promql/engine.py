@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -246,10 +247,15 @@ def _named(vector: Vector) -> Vector:
 
 
 def _samples(vector: Vector) -> tuple[Sample, ...]:
-    labels = vector.frame.labels
-    values = vector.values[:, 0].tolist()
-    rows = np.flatnonzero(vector.present[:, 0]).tolist()
-    return tuple([Sample(labels[row], values[row]) for row in rows])
+    labels: Sequence[Labels] = vector.frame.labels
+    values, present = vector.values[:, 0], vector.present[:, 0]
+    if not present.all():
+        rows = np.flatnonzero(present)
+        labels = [labels[row] for row in rows.tolist()]
+        values = values[rows]
+    # What Sample(...) does, without a frame of Python for each of them.
+    make = partial(tuple.__new__, Sample)
+    return tuple(map(make, zip(labels, values.tolist(), strict=True)))
 
 
 def _series(vector: Vector, times: Times) -> tuple[SeriesPoints, ...]:

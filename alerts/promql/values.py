@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,7 @@ ValueKind = Literal["vector", "scalar", "string", "matrix"]
 """The four types of PromQL; ``vector`` is the instant vector, ``matrix`` the range vector."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """One element of an instant vector, at the timestamp of its query."""
 
     labels: Labels
