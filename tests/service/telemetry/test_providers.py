@@ -219,21 +219,33 @@ async def test_a_bad_collector_costs_telemetry_only(mode: Mode):
 
 
 @pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
-async def test_an_unreachable_collector_never_stalls_the_loop(protocol: str):
-    """While exports fail and the end waits for them, the event loop keeps running callbacks."""
-    telemetry = create(unused_address(), protocol=protocol, shutdown_timeout="300ms")
-    await telemetry.__aenter__()
-    for _ in range(1000):
-        telemetry.tracer.start_span("lost").end()
-    turns = 0
-    closing = asyncio.create_task(telemetry.aclose())
+async def test_a_silent_collector_never_stalls_the_loop(protocol: str):
+    """While the end waits for a collector that says nothing, the loop keeps running callbacks."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        telemetry = create(endpoint, protocol=protocol, shutdown_timeout="300ms")
+        await telemetry.__aenter__()
+        for _ in range(1000):
+            telemetry.tracer.start_span("lost").end()
+        turns = 0
+        closing = asyncio.create_task(telemetry.aclose())
 
-    while not closing.done():
-        turns += 1
-        await asyncio.sleep(0.005)
-    await closing
+        while not closing.done():
+            turns += 1
+            await asyncio.sleep(0.005)
+        await closing
 
     assert turns >= 5
+    assert export_counts(telemetry)["traces"] == (0, 1000)
+
+
+@pytest.mark.parametrize("protocol", ["http/protobuf", "grpc"])
+async def test_an_unreachable_collector_costs_telemetry_only(protocol: str):
+    """Where nobody listens, everything is lost and counted, and the end comes."""
+    async with create(unused_address(), protocol=protocol, shutdown_timeout="300ms") as telemetry:
+        for _ in range(1000):
+            telemetry.tracer.start_span("lost").end()
+
     assert export_counts(telemetry)["traces"] == (0, 1000)
 
 
