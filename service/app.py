@@ -21,6 +21,7 @@ from typing import Final, Self, TextIO
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
 from alerts.errors import AlertsError, DocumentError, Problem
 from alerts.promql.engine import Engine
@@ -52,6 +53,7 @@ from service.observation import (
 from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
+from service.query_api import query_routes
 from service.reloading import Documents, Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
@@ -153,6 +155,7 @@ class App:
             scheduler=self.scheduler, clock=self._clock, instruments=instruments
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
+        self._queries = QueryPool(clock=self._clock)
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
@@ -237,6 +240,7 @@ class App:
             "telemetry", self.telemetry, stop_timeout_s=settings.telemetry.shutdown_timeout + 2
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
+        await parts.start("queries", self._queries, stop_timeout_s=5)
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
@@ -364,6 +368,15 @@ class App:
                 reload=self.reload,
             ),
             auth=settings.auth,
+            routes=query_routes(
+                self.settings,
+                engine=self.engine,
+                store=self.store,
+                find_rules=lambda: self.alerting if self._started else None,
+                collection=self.telemetry.collection,
+                pool=self._queries,
+                clock=self._clock,
+            ),
         )
         self._requests.install(application)
         return Listener(

@@ -138,6 +138,11 @@ class Collection:
 
         return remove
 
+    @property
+    def latest(self) -> Collected | None:
+        """The newest collection; None before the first."""
+        return self._latest
+
     def start(self) -> None:
         """Start to collect; the first collection is after one interval."""
         if self._enabled and self._thread is None:
