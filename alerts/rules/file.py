@@ -1,9 +1,9 @@
 """Rule files in Prometheus's format: reading, checking and preparing them.
 
-Every problem of every file is found in one go and carries file, line and column. What Prometheus
-accepts and is not covered yet is refused here, by name, so that nothing is evaluated wrongly later.
+Every problem of every file is found in one go and carries file, line and column. Names of metrics
+and labels may be any UTF-8 text, as in Prometheus 3.
 
-Source: Prometheus documentation, "Recording rules" and "Alerting rules".
+Source: Prometheus documentation, "Recording rules" and "Alerting rules"; model/rulefmt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from alerts.documents import Document, read_document
+from alerts.documents import Document, Position, ValuePath, read_document
 from alerts.errors import AlertsError, DocumentError, Problem
 from alerts.promql.errors import PromQLError
 from alerts.rules.model import (
@@ -27,7 +27,7 @@ from alerts.rules.model import (
 )
 from alerts.rules.templates import Template, TemplateError
 from alerts.sections import Keys, Section, open_section
-from alerts.series.labels import METRIC_NAME
+from alerts.series.labels import METRIC_NAME, Labels
 
 _log = logging.getLogger(__name__)
 
@@ -39,9 +39,25 @@ _GROUP_KEYS: Final = Keys(("name", "interval", "query_offset", "limit", "labels"
 _RULE_KEYS: Final = Keys(
     ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
 )
-_ALERT_ONLY: Final = ("for", "keep_firing_for", "annotations")
-_METRIC_NAME: Final = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*", re.ASCII)
-_LABEL_NAME: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+_DOCUMENT_START: Final = re.compile(r"---(?:[ \t].*)?")
+_OUTSIDE_DOCUMENTS: Final = re.compile(r"[ \t]*(?:#.*)?|%.*|\.\.\.(?:[ \t].*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFiles:
+    """What reading rule files came to.
+
+    Attributes:
+        groups: The groups of the files that are good.
+        problems: What is wrong; a file with a problem is not usable.
+        warnings: What is legal and probably not meant: a second document, which is ignored.
+        duplicates: Rules that have name and labels of a rule before them in the same file.
+    """
+
+    groups: tuple[GroupDefinition, ...]
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    duplicates: tuple[Problem, ...] = ()
 
 
 def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> tuple[Path, ...]:
@@ -82,17 +98,50 @@ def load_rules(
     Raises:
         DocumentError: Something is wrong; lists the problems of all files.
     """
+    found = check_rules(files, engine=engine, default_interval_s=default_interval_s)
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+    if found.problems:
+        raise DocumentError(list(found.problems))
+    return found.groups
+
+
+def check_rules(
+    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+) -> RuleFiles:
+    """Read rule files and tell everything there is to say about them; arguments as above."""
     groups: list[GroupDefinition] = []
     problems: list[Problem] = []
+    warnings: list[Problem] = []
+    duplicates: list[Problem] = []
     for file in files:
         try:
             document = read_document(file)
-            groups += read_groups(document, engine=engine, default_interval_s=default_interval_s)
         except DocumentError as error:
             problems += error.problems
-    if problems:
-        raise DocumentError(problems)
-    return tuple(groups)
+            continue
+        reader = _Reader(document, engine, default_interval_s)
+        groups += reader.groups() if document.data is not None else ()
+        problems += reader.problems
+        warnings += _second_document(document)
+        duplicates += reader.duplicates
+    return RuleFiles(
+        tuple(groups), tuple(sorted(set(problems))), tuple(warnings), tuple(duplicates)
+    )
+
+
+def _second_document(document: Document) -> list[Problem]:
+    """Return a warning where a second YAML document starts."""
+    is_inside = False
+    for number, line in enumerate(document.source.splitlines(), 1):
+        if _DOCUMENT_START.fullmatch(line):
+            if is_inside:
+                message = "a second YAML document starts here; it is ignored"
+                return [Problem(document.file, number, 1, message)]
+            is_inside = True
+        elif not _OUTSIDE_DOCUMENTS.fullmatch(line):
+            is_inside = True
+    return []
 
 
 def read_groups(
@@ -114,6 +163,8 @@ class _Reader:
     engine: RuleEngine
     default_interval_s: float
     problems: list[Problem] = field(default_factory=list)
+    duplicates: list[Problem] = field(default_factory=list)
+    _places: dict[tuple[str, Labels], Position] = field(default_factory=dict)
 
     def groups(self) -> tuple[GroupDefinition, ...]:
         top = open_section(self.document, (), self.document.data, self.problems, "a rule file")
@@ -132,20 +183,41 @@ class _Reader:
 
     def group(self, section: Section) -> GroupDefinition:
         labels = self.labels(section)
-        templates = self.templates(section, "labels", labels)
+        members = [
+            rule for rule in section.sections("rules", _RULE_KEYS, "a rule") if self.is_rule(rule)
+        ]
+        has_alerts = any(rule.has("alert") for rule in members)
+        # Only the labels of alerts are templates.
+        templates = self.templates(section, "labels", labels) if has_alerts else {}
         rules = [
             self.recording(rule, labels) if rule.has("record") else self.alerting(rule, templates)
-            for rule in section.sections("rules", _RULE_KEYS, "a rule")
-            if self.is_rule(rule)
+            for rule in members
         ]
+        for member in members:
+            self.note_duplicate(member, labels)
         return GroupDefinition(
             file=self.document.file,
             name=section.required_text("name"),
-            interval_s=section.positive_duration("interval", self.default_interval_s),
+            interval_s=section.duration("interval", 0.0) or self.default_interval_s,
             rules=tuple(rules),
             limit=section.count("limit"),
             query_offset_s=section.duration("query_offset", 0.0),
         )
+
+    def note_duplicate(self, section: Section, group_labels: dict[str, str]) -> None:
+        """Remember a rule, or report that one with its name and labels is there already."""
+        name = section.text("alert") or section.text("record")
+        own = section.data.get("labels")
+        labels = {**group_labels, **(section.text_map("labels") if isinstance(own, dict) else {})}
+        identity = (name, Labels(labels))
+        place = self.document.position(section.path)
+        first = self._places.setdefault(identity, place)
+        if first != place:
+            message = (
+                f"the rule in line {first.line} has the name {name!r} and the same labels; "
+                "what they write may be inconsistent"
+            )
+            self.duplicates.append(self.document.problem(section.path, message))
 
     def is_rule(self, section: Section) -> bool:
         has_record, has_alert = section.has("record"), section.has("alert")
@@ -156,14 +228,17 @@ class _Reader:
 
     def recording(self, section: Section, group_labels: dict[str, str]) -> RecordingDefinition:
         record = section.required_text("record")
-        if record and _METRIC_NAME.fullmatch(record) is None:
-            section.report(
-                "record",
-                f"{record!r} is no metric name; use letters, digits, _ and :, "
-                "not beginning with a digit (other UTF-8 names are not supported yet)",
-            )
-        for key in _ALERT_ONLY:
-            if section.has(key):
+        if "{" in record or "}" in record:
+            section.report("record", f"{record!r} has braces: does it belong into expr?")
+        elif not _is_name(record) and record:
+            section.report("record", f"{record!r} is no metric name: it is not UTF-8 text")
+        alert_only = (
+            ("for", section.duration("for", 0.0) != 0),
+            ("keep_firing_for", section.duration("keep_firing_for", 0.0) != 0),
+            ("annotations", bool(section.data.get("annotations"))),
+        )
+        for key, is_given in alert_only:
+            if is_given:
                 message = f"{key} belongs to alerting rules; {record!r} is a recording rule"
                 section.report(key, message, of_key=True)
         expression, query = self.expression(section)
@@ -224,14 +299,10 @@ class _Reader:
 
     def check_names(self, section: Section, key: str, entries: dict[str, str]) -> None:
         for name in entries:
-            if _LABEL_NAME.fullmatch(name) is None:
-                self.report_entry(
-                    section,
-                    key,
-                    name,
-                    f"{name!r} is no name for one of the {key}; use letters, digits and _, not "
-                    "beginning with a digit (other UTF-8 names are not supported yet)",
-                )
+            if not _is_name(name):
+                what = "it is not UTF-8 text" if name else "it is empty"
+                message = f"{name!r} is no name for one of the {key}: {what}"
+                self.report_entry(section, key, name, message)
 
     def templates(self, section: Section, key: str, entries: dict[str, str]) -> dict[str, Template]:
         templates: dict[str, Template] = {}
@@ -239,11 +310,26 @@ class _Reader:
             try:
                 templates[name] = Template.parse(text)
             except TemplateError as error:
-                path = (*section.path, key, name)
-                message = f"{name}: {error} (character {error.offset + 1} of the text)"
-                self.problems.append(self.document.problem(path, message))
+                self.report_template(section, (*section.path, key, name), text, error)
         return templates
+
+    def report_template(
+        self, section: Section, path: ValuePath, text: str, error: TemplateError
+    ) -> None:
+        """Report an error where in the template it is, if that can be told."""
+        place = self.document.position_after(path, text[: error.offset])
+        if place is None:
+            message = f"{path[-1]}: {error} (character {error.offset + 1} of the text)"
+            self.problems.append(self.document.problem(path, message))
+            return
+        message = f"{path[-1]}: {error}"
+        self.problems.append(Problem(section.document.file, place.line, place.column, message))
 
     def report_entry(self, section: Section, key: str, name: str, message: str) -> None:
         path = (*section.path, key, name)
         self.problems.append(self.document.problem(path, message, of_key=True))
+
+
+def _is_name(text: str) -> bool:
+    """Whether a text may name a metric or a label: it is not empty, and UTF-8 can hold it."""
+    return bool(text) and not any("\ud800" <= letter <= "\udfff" for letter in text)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alerts.errors import DocumentError
-from alerts.rules.file import find_rule_files, load_rules
+from alerts.rules.file import check_rules, find_rule_files, load_rules
 from alerts.rules.model import AlertingDefinition, GroupDefinition, RecordingDefinition
 from alerts.rules.templates import Template
 from tests.support.alerts import FakeEngine
@@ -108,7 +108,6 @@ def test_defaults(tmp_path: Path) -> None:
             "groups:\n- {name: a, intervall: 1m}",
             "rules0.yaml:2:13: a group has no key 'intervall'; did you mean 'interval'?",
         ),
-        ("groups:\n- {name: a, interval: 0s}", "rules0.yaml:2:23: interval must be longer than 0s"),
         (
             "groups:\n- {name: a, limit: -1}",
             "rules0.yaml:2:20: limit must be a whole number of 0 or more, not -1",
@@ -133,17 +132,21 @@ def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
         ("{alert: a, expr: bad}", "1:45: expr: cannot parse 'bad'"),
         ("{alert: a, expr: {}}", "1:45: expr must be a text, not a mapping"),
         ("{alert: a, expr: up, for: 5}", "1:54: for: '5' is not a duration; write numbers with"),
-        ("{record: 'a b', expr: up}", "1:37: 'a b' is no metric name"),
+        ("{record: 'a{b}', expr: up}", "1:37: 'a{b}' has braces: does it belong into expr?"),
         (
             "{record: a, expr: up, for: 5m}",
             "1:50: for belongs to alerting rules; 'a' is a recording rule",
         ),
-        ("{alert: a, expr: up, labels: {a-b: x}}", "1:58: 'a-b' is no name for one of the labels"),
+        ("{alert: a, expr: up, labels: {'': x}}", "1:58: '' is no name for one of the labels"),
+        (
+            "{alert: a, expr: up, annotations: {s: 'a {{ b }}'}}",
+            "1:72: s: there is no function 'b'",
+        ),
         ("{alert: a, expr: up, labels: {__name__: x}}", "1:58: the label __name__ is the name"),
         ("{alert: a, expr: up, labels: [x]}", "1:57: labels must be a mapping, not a list"),
         (
             "{alert: a, expr: up, annotations: {s: '{{ if }}'}}",
-            "1:66: s: a value is missing for if (character 7 of the text)",
+            "1:73: s: a value is missing for if",
         ),
         ("{alert: a, expr: up, fro: 5m}", "1:49: a rule has no key 'fro'; did you mean 'for'?"),
     ],
@@ -196,3 +199,86 @@ def test_glob_without_match(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert find_rule_files(["*.yaml"], base_dir=tmp_path) == ()
 
     assert "no rule file matches *.yaml" in caplog.text
+
+
+def test_any_name_is_legal(tmp_path: Path) -> None:
+    """Names of metrics, labels and annotations may be any text, as in Prometheus 3."""
+    rules = (
+        "[{record: 'a b.c', expr: up, labels: {é-1: x}},"
+        " {alert: a, expr: up, labels: {a.b: x}, annotations: {1-2: y}}]"
+    )
+
+    (group,) = load(tmp_path, f"groups: [{{name: g, rules: {rules}}}]")
+
+    assert [type(rule) for rule in group.rules] == [RecordingDefinition, AlertingDefinition]
+
+
+def test_what_changes_nothing_is_legal(tmp_path: Path) -> None:
+    """An interval of nothing is the default; alerting keys without effect do no harm."""
+    rule = "{record: a, expr: up, for: 0s, keep_firing_for: 0s, annotations: {}}"
+
+    (group,) = load(tmp_path, f"groups: [{{name: g, interval: 0s, rules: [{rule}]}}]")
+
+    assert (group.interval_s, len(group.rules)) == (15.0, 1)
+
+
+def test_group_labels_of_recording_rules_are_no_templates(tmp_path: Path) -> None:
+    """Only the labels of alerts are templates; those of recording rules are taken as they are."""
+    text = "groups: [{name: g, labels: {a: '{{'}, rules: [{record: a, expr: up}]}]"
+
+    (group,) = load(tmp_path, text)
+
+    (rule,) = group.rules
+    assert rule.labels == (("a", "{{"),)
+
+
+@pytest.mark.parametrize(
+    ("text", "warnings"),
+    [
+        ("# one\n---\ngroups: []\n", []),
+        ("%YAML 1.1\n---\ngroups: []\n...\n# end\n", []),
+        ("groups: []\n---\nrubbish: []\n", ["rules0.yaml:2:1: a second YAML document"]),
+        ("---\ngroups: []\n--- # b\n", ["rules0.yaml:3:1: a second YAML document"]),
+        ("groups:\n- name: |\n   ---\n", []),
+    ],
+)
+def test_second_document(tmp_path: Path, text: str, warnings: list[str]) -> None:
+    """A second YAML document is ignored, and said to be."""
+    file = tmp_path / "rules0.yaml"
+    file.write_text(text)
+
+    found = check_rules([file], engine=FakeEngine(), default_interval_s=15.0)
+
+    assert found.problems == ()
+    shown = [str(each).removeprefix(f"{tmp_path}/") for each in found.warnings]
+    assert [each[: len(want)] for each, want in zip(shown, warnings, strict=True)] == warnings
+
+
+def test_second_document_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The running service logs what it ignores."""
+    load(tmp_path, "groups: []\n---\ngroups: []\n")
+
+    assert "rules0.yaml:2:1: a second YAML document starts here; it is ignored" in caplog.text
+
+
+def test_duplicates(tmp_path: Path) -> None:
+    """A rule with the name and the labels of another in the same file is found; groups count."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "groups:\n"
+        "- name: a\n"
+        "  labels: {x: '1'}\n"
+        "  rules:\n"
+        "  - {record: r, expr: up}\n"
+        "  - {alert: A, expr: up, labels: {b: c}}\n"
+        "  - {alert: A, expr: up, labels: {b: d}}\n"
+        "- name: b\n"
+        "  rules:\n"
+        "  - {record: r, expr: up}\n"
+        "  - {alert: A, expr: down, labels: {b: c, x: '1'}}\n"
+    )
+
+    found = check_rules([file], engine=FakeEngine(), default_interval_s=15.0)
+
+    assert [(each.line, each.column) for each in found.duplicates] == [(11, 5)]
+    assert "the rule in line 6 has the name 'A' and the same labels" in str(found.duplicates[0])
