@@ -43,7 +43,9 @@ from alerts.promql.tokens import Token, tokenize
 from alerts.series.labels import METRIC_NAME, quote
 from alerts.series.matchers import Matcher, MatchOp
 
-_NO_METRIC: Final = frozenset({"bool", "on", "ignoring", "group_left", "group_right", "inf", "nan"})
+_NO_METRIC: Final = frozenset(
+    {"atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on"}
+)
 _FILLS: Final = frozenset({"fill", "fill_left", "fill_right"})
 _EXTENDED: Final = frozenset({"anchored", "smoothed"})
 _CARDINALITIES: Final[dict[str, Cardinality]] = {
