@@ -1,16 +1,14 @@
-"""Keeps finished spans in memory and draws the trace of one message."""
+"""Draws the trace of one message from finished spans."""
 
 from __future__ import annotations
 
-import threading
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from rich.tree import Tree
 
-_KEPT: Final = 20_000
 _SHOWN: Final = (
     "http.response.status_code",
     "messaging.destination.template",
@@ -21,32 +19,14 @@ _SHOWN: Final = (
 )
 
 
-class SpanMemory(SpanProcessor):
-    """Keeps the newest finished spans, for as long as the demo runs."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._spans: deque[ReadableSpan] = deque(maxlen=_KEPT)
-        self._lock = threading.Lock()
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Keep a span."""
-        with self._lock:
-            self._spans.append(span)
-
-    def trace(self, trace_id: int) -> list[ReadableSpan]:
-        """Return the spans of a trace, in order of their start."""
-        with self._lock:
-            found = [span for span in self._spans if _ids(span)[0] == trace_id]
-        return sorted(found, key=lambda span: span.start_time or 0)
-
-    def linked_to(self, trace_id: int) -> list[ReadableSpan]:
-        """Return spans of other traces that link to this one."""
-        with self._lock:
-            spans = list(self._spans)
-        return [
-            span for span in spans if any(link.context.trace_id == trace_id for link in span.links)
-        ]
+def linked_to(trace_id: int, spans: Iterable[ReadableSpan]) -> list[ReadableSpan]:
+    """Return those spans of other traces that link to a trace."""
+    return [
+        span
+        for span in spans
+        if _ids(span)[0] != trace_id
+        and any(link.context.trace_id == trace_id for link in span.links)
+    ]
 
 
 def draw(spans: Sequence[ReadableSpan], linked: Iterable[ReadableSpan]) -> Tree:

@@ -19,10 +19,11 @@ from alerts.clock import Clock, SystemClock
 from service.app import CONNECTIONS_CHECK, App
 from service.demo.clients import Listeners, Publisher, listening
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
-from service.demo.spans import SpanMemory, draw
+from service.demo.spans import draw, linked_to
 from service.errors import GatewatchError
 from service.health.monitor import CheckSnapshot, job_name
 from service.health.state import CheckState
+from service.telemetry.spans import FinishedSpans
 
 _CLIENTS: Final = 25
 _BUSY_S: Final = 5.0
@@ -38,7 +39,7 @@ async def run_demo(output: TextIO | None = None) -> int:
     with TemporaryDirectory(prefix="gatewatch-demo-") as directory:
         async with playing() as scene:
             settings = write_settings(Path(directory), scene)
-            spans = SpanMemory()
+            spans = FinishedSpans()
             clock = SystemClock()
             environment = {
                 name: value for name, value in os.environ.items() if not name.startswith("OTEL_")
@@ -54,7 +55,7 @@ class Tour:
     """The chapters, played once from first to last."""
 
     def __init__(
-        self, app: App, scene: Scene, spans: SpanMemory, clock: Clock, output: TextIO
+        self, app: App, scene: Scene, spans: FinishedSpans, clock: Clock, output: TextIO
     ) -> None:
         """Show an app that runs."""
         self._app = app
@@ -137,7 +138,7 @@ class Tour:
             "the spans of a message",
         )
         spans = self._spans.trace(trace_id)
-        linked = [span for span in self._spans.linked_to(trace_id) if span not in spans]
+        linked = linked_to(trace_id, self._spans.spans())
         self._console.print(draw(spans, linked))
 
     async def _connections(self) -> None:

@@ -16,12 +16,13 @@ from opentelemetry.trace import (
 )
 from rich.console import Console
 
-from service.demo.spans import SpanMemory, draw
+from service.demo.spans import draw, linked_to
+from service.telemetry.spans import FinishedSpans
 
 PUBLISHER = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
 
 
-def one_message(memory: SpanMemory) -> None:
+def one_message(memory: FinishedSpans) -> None:
     """Record a request, what it published, and the batch that carried it; one ms for each."""
     provider = TracerProvider(shutdown_on_exit=False)
     provider.add_span_processor(memory)
@@ -46,20 +47,20 @@ def one_message(memory: SpanMemory) -> None:
 
 def test_a_trace_is_in_order_of_start_and_knows_its_batch() -> None:
     """Spans end inside out, and are told from the outside in."""
-    memory = SpanMemory()
+    memory = FinishedSpans()
     one_message(memory)
 
     assert [span.name for span in memory.trace(1)] == ["POST /api/publish", "publish [chat]"]
-    assert [span.name for span in memory.linked_to(1)] == ["send"]
+    assert [span.name for span in linked_to(1, memory.spans())] == ["send"]
     assert memory.trace(3) == []
 
 
 def test_a_trace_is_drawn_as_a_tree() -> None:
     """Children are below their parents, with times since the first and a few attributes."""
-    memory = SpanMemory()
+    memory = FinishedSpans()
     one_message(memory)
     output = io.StringIO()
-    Console(file=output, width=200).print(draw(memory.trace(1), memory.linked_to(1)))
+    Console(file=output, width=200).print(draw(memory.trace(1), linked_to(1, memory.spans())))
 
     assert [line.rstrip() for line in output.getvalue().splitlines()] == [
         "trace 00000000000000000000000000000001",

@@ -13,15 +13,15 @@ from alerts.clock import ManualClock
 from alerts.rules.model import AlertingDefinition
 from service.app import App
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
-from service.demo.spans import SpanMemory
 from service.demo.tour import DemoError, Tour
+from service.telemetry.spans import FinishedSpans
 from tests.support.app import create_app
 
 
 def tour_of(app: App, scene: Scene, clock: ManualClock) -> tuple[Tour, io.StringIO]:
     """Return a tour that has not begun, and where it writes."""
     output = io.StringIO()
-    return Tour(app, scene, SpanMemory(), clock, output), output
+    return Tour(app, scene, FinishedSpans(), clock, output), output
 
 
 async def test_the_shop_can_be_broken_and_webhooks_are_kept() -> None:
