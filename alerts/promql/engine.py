@@ -117,15 +117,22 @@ class Engine:
         scalar = (Sample(Labels(), float(value[0])),)
         return InstantResult("scalar", timestamp_ms, scalar, warnings=warnings, infos=infos)
 
-    def instant_vector(self, query: Query, timestamp_ms: int) -> tuple[Sample, ...]:
+    def instant_vector(
+        self, query: Query, timestamp_ms: int, *, limits: QueryLimits | None = None
+    ) -> tuple[Sample, ...]:
         """Evaluate at one time for a rule: a scalar becomes one sample without labels.
+
+        Args:
+            query: What to evaluate.
+            timestamp_ms: When.
+            limits: As ``instant``.
 
         Raises:
             PromQLError: As ``instant``; or the query gives neither a vector nor a scalar.
         """
         _require_numbers(query)
         times = np.array([timestamp_ms], dtype=np.int64)
-        value = self._evaluate(query, self._context(query, times, None, None))
+        value = self._evaluate(query, self._context(query, times, limits, None))
         if isinstance(value, Vector):
             return _samples(value)
         return (Sample(Labels(), float(value[0])),)

@@ -321,10 +321,12 @@ def _range_function(node: Call, context: Context) -> Vector:
         # The windows are pinned to one time, but what is asked of them varies.
         cut = Windows(cut.frame, cut.blocks, cut.ends_ms.repeat(context.steps), cut.range_ms)
     shape = (len(cut.ends_ms), len(cut.frame))
+    context.budget.hold(shape[0] * shape[1])
     values = np.zeros(shape)
     present = np.zeros(shape, dtype=np.bool_)
     function = range_functions.FUNCTIONS[name]
     for window in cut:
+        context.budget.check()
         found = function(window, *(param[window.steps] for param in params))
         values[window.steps, window.positions], present[window.steps, window.positions] = found
     if name in ("rate", "increase"):

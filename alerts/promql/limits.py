@@ -58,7 +58,15 @@ class Budget:
             PromQLError: Together they are more than the limit; or as ``check``.
         """
         self.used += samples
-        if self.used > self._limit:
+        self.hold(self.used)
+
+    def hold(self, samples: int) -> None:
+        """Allow samples to be held at once, such as the result of a function.
+
+        Raises:
+            PromQLError: They are more than the limit; or as ``check``.
+        """
+        if samples > self._limit:
             raise PromQLError(
                 "query processing would load too many samples into memory in query execution "
                 f"(the limit is {self._limit}); select fewer series or a shorter range"

@@ -111,6 +111,7 @@ def instant_vector(selector: Selector, context: Context) -> tuple[Vector, Times]
     times = pinned(context, selector.at, context.milliseconds(selector.offset))
     frame, blocks = _read(selector, context, int(times[0]) - context.lookback_ms, int(times[-1]))
     shape = (len(times), len(frame))
+    context.budget.take(context.steps * len(frame))
     values = np.zeros(shape)
     present = np.zeros(shape, dtype=np.bool_)
     sampled = np.zeros(shape, dtype=np.int64)
@@ -119,7 +120,6 @@ def instant_vector(selector: Selector, context: Context) -> tuple[Vector, Times]
             found = _latest(block, times, context.lookback_ms)
             values[:, block.positions], present[:, block.positions] = found[0], found[1]
             sampled[:, block.positions] = found[2]
-    context.budget.take(present.size)
     if len(times) != context.steps:
         full = (context.steps, len(frame))
         values = np.broadcast_to(values, full)
