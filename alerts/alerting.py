@@ -205,6 +205,10 @@ class Alerting:
                 if group.definition.key in saved:
                     group.restore(saved[group.definition.key], now_ms)
             await self._start_delivering(self._routing)
+            for group in self.groups:
+                # Now, as the first pass of a group may come later than routing waits for news.
+                if firing := group.firing(now_ms):
+                    self._notify(firing, None)
             self._stack = stack.pop_all()
         return self
 

@@ -239,6 +239,14 @@ class AlertingRule:
         self.instances = {**self.instances, **sent}
         return [self._outgoing(instance, timestamp_ms + valid_ms) for instance in due]
 
+    def firing_until(self, valid_until_ms: int) -> list[Alert]:
+        """Return the alerts that fire, to be believed until a time unless they are told again."""
+        return [
+            self._outgoing(instance, valid_until_ms)
+            for instance in self.instances.values()
+            if instance.state is AlertState.FIRING
+        ]
+
     def _after_outage(self, timestamp_ms: int) -> dict[Labels, AlertInstance]:
         """Return the known alerts; those that waited unwatched for too long wait anew."""
         restored = self._restored

@@ -3,8 +3,9 @@
 A pass of a group ends in this order: the states that changed are committed; then the alerts that
 are due are handed to routing, which commits what it tells in its own time. So a process may die
 with a state committed whose alert routing never heard of, or heard of and had not told yet, as it
-waits for its group. That loses nothing: in the first pass after a restart a rule hands on every
-alert it was restored with, firing or ended, whatever ``last_sent_at_ms`` says. Routing compares
+waits for its group. That loses nothing: at a restart every alert that fires is handed on at once,
+and in the first pass a rule hands on every alert it was restored with, firing or ended, whatever
+``last_sent_at_ms`` says. Routing compares
 them with the notification log, which is committed together with the notifications, and drops what
 was told. At least once, and seldom twice.
 

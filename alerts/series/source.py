@@ -85,6 +85,7 @@ class Source:
         self._gone_ms: dict[int, int] = {}
         self._free: list[int] = []
         self._newest_ms: int | None = None
+        self._label_bytes = 0
         self._is_claimed = True
         self._refused: tuple[Rows, Rows, Bools] | None = None
 
@@ -195,7 +196,7 @@ class Source:
     @property
     def nbytes(self) -> int:
         """Memory of the samples and about that of the labels; under the store's lock."""
-        return sum(chunk.nbytes for chunk in self._chunks) + sum(map(series_bytes, self._row_of))
+        return self._label_bytes + sum(chunk.nbytes for chunk in self._chunks)
 
     def image(self) -> SourceImage:
         """Return all of the source as it is now; the caller holds the store's lock."""
@@ -315,7 +316,9 @@ class Source:
         self._entries[row] = entry
         self._row_of[labels] = row
         self._index.add(entry)
-        self._stats.bytes += series_bytes(labels)
+        size = series_bytes(labels)
+        self._label_bytes += size
+        self._stats.bytes += size
 
     def _growth(self) -> int:
         """Return how many bytes one more series makes the newest chunk grow by."""
@@ -353,7 +356,9 @@ class Source:
     def _forget(self, entry: Entry) -> None:
         self._index.remove(entry)
         del self._row_of[entry.labels]
-        self._stats.bytes -= series_bytes(entry.labels)
+        size = series_bytes(entry.labels)
+        self._label_bytes -= size
+        self._stats.bytes -= size
         self._entries[entry.row] = None
 
     def _let_all_go(self) -> None:

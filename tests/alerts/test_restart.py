@@ -111,6 +111,11 @@ async def killed(house: House) -> AsyncIterator[Alerting]:
     house.directory = copy
 
 
+def delivered(alerting: Alerting) -> int:
+    """Return how many notifications have left the outbox, none being left in it."""
+    return 0 if alerting.queued else alerting.receiver_stats["ops"].delivered
+
+
 async def test_pending_over_a_kill(tmp_path: Path) -> None:
     """A wait of five minutes is five minutes, however often the process dies in it."""
     house = House(tmp_path)
@@ -135,7 +140,7 @@ async def test_firing_and_resolved_over_a_kill(tmp_path: Path) -> None:
     async with killed(house) as alerting:
         await house.run(alerting, 315)
         (before,) = alerting.alerts()
-        await until(house.clock, lambda: len(house.transport.posts) == 1)
+        await until(house.clock, lambda: delivered(alerting) == 1)
     await house.clock.advance(1800)
     async with house.alerting() as alerting:
         assert alerting.alerts() == (before,)
@@ -159,6 +164,20 @@ async def test_killed_between_state_and_routing(tmp_path: Path) -> None:
         await until(house.clock, lambda: len(house.transport.posts) == 1)
 
     assert b'"firing"' in house.transport.posts[0].body
+
+
+async def test_rare_evaluations(tmp_path: Path) -> None:
+    """An alert of a group that is evaluated once in half an hour does not end in between."""
+    house = House(tmp_path, RULES.replace("for: 5m", "for: 0s").replace("l: 15s", "l: 30m"))
+    async with killed(house) as alerting:
+        await house.run(alerting, 30)
+        await until(house.clock, lambda: delivered(alerting) == 1)
+    async with house.alerting() as alerting:
+        await house.clock.advance(1800)
+        await house.run(alerting, 15)
+        await until(house.clock, lambda: alerting.queued == 0)
+
+    assert len(house.transport.posts) == 1
 
 
 async def test_told_once(tmp_path: Path) -> None:
@@ -264,6 +283,22 @@ async def test_changed_group_keeps_state(tmp_path: Path, change: Change) -> None
         assert [alert.active_at_ms for alert in alerting.alerts()] == [before[0].active_at_ms]
         assert house.now("count_over_time(job:up:sum[5m])") == {"db": 6}
     assert house.store.stats.refused_duplicate_series == 0
+
+
+async def test_longer_query_offset(tmp_path: Path) -> None:
+    """Samples that would go back in time are left out; the rules go on and so do the alerts."""
+    house = House(tmp_path)
+    offset = RULES.replace("interval: 15s", "interval: 15s\n    query_offset: 45s")
+    async with house.alerting() as alerting:
+        await house.run(alerting, 330)
+        await reload(house, alerting, offset)
+        await house.run(alerting, 30)
+        (group,) = alerting.rules()
+
+        assert [rule.status.health for rule in group.rules] == ["ok", "ok"]
+        assert [alert.state for alert in alerting.alerts()] == [AlertState.FIRING]
+        await house.run(alerting, 60)
+        assert house.now("timestamp(ALERTS) - time()") == {"db": -45}
 
 
 async def test_duplicates_keep_their_places(tmp_path: Path) -> None:
