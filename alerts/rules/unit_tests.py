@@ -40,7 +40,7 @@ from alerts.rules.unit_test_file import (
     RuleTestFile,
     read_rule_tests,
 )
-from alerts.series.labels import Labels
+from alerts.series.labels import Labels, quote
 from alerts.series.matchers import Matcher
 from alerts.series.source import Source
 from alerts.series.store import SeriesStore
@@ -423,7 +423,7 @@ def _alert_text(labels: list[tuple[str, str]], annotations: list[tuple[str, str]
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> str:
-    return "{" + ", ".join(f"{name}={text!r}" for name, text in pairs) + "}"
+    return "{" + ", ".join(f"{name}={quote(text)}" for name, text in pairs) + "}"
 
 
 def _sample_text(sample: ExpectedSample) -> str:

@@ -1,10 +1,12 @@
-"""``gatewatch rules``: look at rule files without starting anything."""
+"""``gatewatch rules``: check and test rule files without starting anything."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,13 +15,16 @@ from service.cli import options
 from service.cli.output import (
     EXIT_FAILED,
     problems_as_data,
+    write_error,
     write_json,
     write_line,
     write_problems,
 )
 
 if TYPE_CHECKING:
+    from alerts.rules.file import RuleFiles
     from alerts.rules.model import GroupDefinition
+    from alerts.rules.unit_tests import Failure, FileResult
 
 FilesArgument = Annotated[
     list[Path],
@@ -27,42 +32,120 @@ FilesArgument = Annotated[
 ]
 
 
+class Lint(StrEnum):
+    """What to look for in rules that are legal."""
+
+    ALL = "all"
+    DUPLICATES = "duplicate-rules"
+    NONE = "none"
+
+
 def build() -> typer.Typer:
     """Return the group of commands."""
     group = typer.Typer(
-        help="Look at rule files without starting anything.",
+        help="Check and test rule files without starting anything.",
         no_args_is_help=True,
         rich_markup_mode=None,
     )
     group.callback()(_group)
     group.command()(check)
+    group.command("test")(test)
     return group
 
 
 def _group() -> None:
-    """Look at rule files without starting anything."""
+    """Check and test rule files without starting anything."""
 
 
-def check(files: FilesArgument, as_json: options.JSONOption = False) -> None:
+def check(
+    files: FilesArgument,
+    as_json: options.JSONOption = False,
+    lint: Annotated[
+        Lint, typer.Option(help="What to look for in rules that are legal.")
+    ] = Lint.DUPLICATES,
+    lint_fatal: Annotated[
+        bool, typer.Option("--lint-fatal", help="Take what that finds as wrong.")
+    ] = False,
+) -> None:
     """Check rule files in Prometheus's format.
 
     Prints every problem as file:line:column. The exit code is 1 if there is one.
     """
-    problems: tuple[Problem, ...] = ()
-    groups: tuple[GroupDefinition, ...] = ()
-    try:
-        groups = read_rules(files)
-    except DocumentError as error:
-        problems = error.problems
+    found = _check(files)
+    lints = () if lint is Lint.NONE else found.duplicates
+    warnings = [*found.warnings, *(() if lint_fatal else lints)]
+    problems = sorted([*found.problems, *(lints if lint_fatal else ())])
     if as_json:
-        write_json(problems_as_data(problems))
-    elif problems:
-        write_problems(problems)
+        listed = problems_as_data(warnings)["problems"]
+        write_json({**problems_as_data(problems), "warnings": listed})
     else:
-        for file in files:
-            counts = [len(group.rules) for group in groups if group.file == str(file)]
+        _write_warnings(warnings)
+        write_problems(problems)
+        for file in files if not problems else ():
+            counts = [len(group.rules) for group in found.groups if group.file == str(file)]
             write_line(f"{file}: good, groups: {len(counts)}, rules: {sum(counts)}")
     if problems:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def test(
+    files: FilesArgument,
+    run: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--run",
+            metavar="REGEX",
+            help="Only tests whose name it matches; can be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Print every series at the end of each test.")
+    ] = False,
+    diff: Annotated[
+        bool, typer.Option("--diff", help="Print only the difference, with - and +.")
+    ] = False,
+    junit: Annotated[
+        Path | None,
+        typer.Option(
+            "--junit",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write the results there as JUnit XML.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: options.JSONOption = False,
+) -> None:
+    """Run unit tests for rules, in promtool's format.
+
+    The exit code is 1 if a test fails or a file is bad.
+    """
+    from alerts.clock import SystemClock
+    from alerts.rules.unit_test_report import junit_xml
+    from alerts.rules.unit_tests import run_rule_tests
+
+    wants = _name_filter(run or ())
+    results = []
+    for file in files:
+        result = run_rule_tests(file, clock=SystemClock(), wants=wants, with_series=debug)
+        results.append(result)
+        if not as_json:
+            _write_result(result, diff=diff)
+    if as_json:
+        write_json(
+            {
+                "ok": all(result.passed for result in results),
+                "files": [_as_data(result) for result in results],
+            }
+        )
+    if junit is not None:
+        try:
+            junit.write_text(junit_xml(results), encoding="utf-8")
+        except OSError as error:
+            write_error(str(junit), f"cannot write it: {error.strerror}")
+            raise typer.Exit(EXIT_FAILED) from error
+    if not all(result.passed for result in results):
         raise typer.Exit(EXIT_FAILED)
 
 
@@ -72,12 +155,97 @@ def read_rules(files: Iterable[Path]) -> tuple[GroupDefinition, ...]:
     Raises:
         DocumentError: Something is wrong; lists the problems of all files.
     """
+    found = _check(files)
+    if found.problems:
+        raise DocumentError(list(found.problems))
+    return found.groups
+
+
+def _check(files: Iterable[Path]) -> RuleFiles:
     from alerts.clock import SystemClock
     from alerts.promql.engine import Engine
-    from alerts.rules.file import load_rules
+    from alerts.rules.file import check_rules
     from alerts.series.store import SeriesStore
     from service.config.settings import AlertsSettings
 
     defaults = AlertsSettings()
     store = SeriesStore(clock=SystemClock(), retention_s=defaults.retention)
-    return load_rules(files, engine=Engine(store), default_interval_s=defaults.evaluation_interval)
+    return check_rules(files, engine=Engine(store), default_interval_s=defaults.evaluation_interval)
+
+
+def _name_filter(patterns: Iterable[str]) -> Callable[[str], bool]:
+    """Return the test for names that one of the patterns matches anywhere; none match all."""
+    from alerts.series.matchers import compile_regex
+
+    try:
+        for pattern in patterns:
+            compile_regex(pattern)
+        tests = [compile_regex(f".*(?:{pattern}).*") for pattern in patterns]
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--run") from error
+    if not tests:
+        return lambda _: True
+    return lambda name: any(matches(name) for matches in tests)
+
+
+def _write_warnings(warnings: Iterable[Problem]) -> None:
+    for warning in warnings:
+        write_error(warning.place, f"warning: {warning.message}")
+
+
+def _write_result(result: FileResult, *, diff: bool) -> None:
+    _write_warnings(result.warnings)
+    write_problems(result.problems)
+    for test_result in result.tests:
+        for failure in test_result.failures:
+            write_error(failure.problem.place, failure.problem.message)
+            _write_details(failure, diff=diff)
+        for series in test_result.series:
+            sys.stderr.write(f"{test_result.name}: {series}\n")
+    if not result.problems:
+        failed = sum(bool(each.failures) for each in result.tests)
+        verdict = f"bad, failed: {failed}" if failed else "good"
+        write_line(f"{result.file}: {verdict}, tests: {len(result.tests)}")
+
+
+def _write_details(failure: Failure, *, diff: bool) -> None:
+    from alerts.rules.unit_test_report import comparison, difference
+
+    lines = difference(failure) if diff else comparison(failure)
+    if not sys.stderr.isatty():
+        sys.stderr.write("".join(f"    {line}\n" for line in lines))
+        return
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(stderr=True)
+    styles = {"-": "red", "+": "green"} if diff else {}
+    for line in lines:
+        console.print(Text(f"    {line}", styles.get(line[0], "")), soft_wrap=True)
+
+
+def _as_data(result: FileResult) -> dict[str, Any]:
+    return {
+        "file": result.file,
+        "ok": result.passed,
+        "problems": problems_as_data(result.problems)["problems"],
+        "warnings": problems_as_data(result.warnings)["problems"],
+        "tests": [
+            {
+                "name": each.name,
+                "ok": not each.failures,
+                "seconds": round(each.duration_s, 6),
+                "failures": [
+                    {
+                        "line": failure.problem.line,
+                        "message": failure.problem.message,
+                        "expected": list(failure.expected),
+                        "got": list(failure.got),
+                    }
+                    for failure in each.failures
+                ],
+                "series": list(each.series),
+            }
+            for each in result.tests
+        ],
+    }
