@@ -5,6 +5,7 @@ AlertsError
 ├── DurationError          a text that is no Prometheus duration
 ├── PromQLError            an expression that cannot be parsed, planned or evaluated (alerts.promql)
 ├── SeriesError            a sample the series store refuses (alerts.series)
+├── SnapshotError          a snapshot of the series that cannot be used (alerts.series)
 ├── TemplateError          a template that cannot be parsed (alerts.rules)
 ├── StorageError           the database cannot be opened, migrated or written (alerts.storage)
 └── DeliveryError          a notification a receiver did not accept (alerts.notify)
