@@ -5,7 +5,7 @@ Source: util/annotations/annotations.go. The position in the expression follows 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -52,12 +52,11 @@ class Forced:
 class Notes:
     """The warnings and infos of one query, each once, in the order they came up."""
 
-    __slots__ = ("_forced", "_infos", "_warnings")
+    __slots__ = ("_infos", "_warnings")
 
     def __init__(self) -> None:
         self._warnings: dict[tuple[str, int], None] = {}
         self._infos: dict[tuple[str, int], None] = {}
-        self._forced: dict[tuple[str, int], Forced] = {}
 
     def invalid_quantiles(self, quantiles: Floats, pos: int) -> None:
         """Warn of quantiles that are not between 0 and 1."""
@@ -92,10 +91,7 @@ class Notes:
             "input to histogram_quantile needed to be fixed for monotonicity (see "
             "https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)"
         )
-        key = (text + _of_metric(metric), pos)
-        before = self._forced.get(key)
-        self._infos[key] = None
-        self._forced[key] = forced if before is None else _merged(before, forced)
+        self._infos[f"{text}{_of_metric(metric)}{forced}", pos] = None
 
     def texts(self, expression: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Return the warnings and the infos as the API shows them."""
@@ -105,10 +101,7 @@ class Notes:
             tuple(
                 f"PromQL warning: {text} ({place(expression, pos)})" for text, pos in self._warnings
             ),
-            tuple(
-                f"PromQL info: {text}{self._forced.get((text, pos), '')} ({place(expression, pos)})"
-                for text, pos in self._infos
-            ),
+            tuple(f"PromQL info: {text} ({place(expression, pos)})" for text, pos in self._infos),
         )
 
 
@@ -119,15 +112,3 @@ def is_named_as_counter(metric: str) -> bool:
 
 def _of_metric(metric: str) -> str:
     return f" for metric name {quote(metric)}" if metric else ""
-
-
-def _merged(one: Forced, other: Forced) -> Forced:
-    return replace(
-        one,
-        least=min(one.least, other.least),
-        most=max(one.most, other.most),
-        difference=max(one.difference, other.difference),
-        samples=one.samples + other.samples,
-        first_ms=min(one.first_ms, other.first_ms),
-        last_ms=max(one.last_ms, other.last_ms),
-    )

@@ -184,15 +184,14 @@ def quantile_over_time(window: Window, quantile: Floats) -> tuple[Floats, Bools]
 
 
 def mad_over_time(window: Window) -> tuple[Floats, Bools]:
-    """Return the median of the distances from the median."""
+    """Return the median of the distances from the median; NaN when there is one."""
     half = np.full(1, 0.5)
     mask = None if window.full else window.mask()
     median = quantile_sorted(sort_nan_first(window.values, mask), window.count, half)
     distances = np.abs(window.values - median)
-    return (
-        quantile_sorted(sort_nan_first(distances, mask), window.count, half),
-        window.count >= 1,
-    )
+    deviation = quantile_sorted(sort_nan_first(distances, mask), window.count, half)
+    undefined = (np.isnan(window.values) & window.mask()).any(axis=0)
+    return np.where(undefined, np.nan, deviation), window.count >= 1
 
 
 def ts_of_first_over_time(window: Window) -> tuple[Floats, Bools]:

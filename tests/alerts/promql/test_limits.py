@@ -87,6 +87,16 @@ def test_samples(limit, is_refused):
         assert engine.instant(query, 180_000, limits=limits).samples[0].value == 10.0
 
 
+def test_results_too_large_to_hold():
+    """A range that gives more points than may be held is refused before they take memory."""
+    engine = loaded({"m": [1.0, 2.0], 'm{i="b"}': [1.0, 2.0]}, max_samples=100)
+    query = engine.prepare("last_over_time(m[1m])")
+
+    assert engine.range(query, 0, 49_000, 1_000).series
+    with pytest.raises(PromQLError, match="would load too many samples into memory"):
+        engine.range(query, 0, 50_000, 1_000)
+
+
 def test_the_engine_limit_stays():
     """A query may ask for less than the engine allows, not for more."""
     engine = loaded({"m": [1.0, 2.0]}, max_samples=1)

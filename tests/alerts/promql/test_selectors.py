@@ -4,7 +4,7 @@ import pytest
 
 from alerts.promql.errors import PromQLError
 from alerts.series.bits import STALE
-from tests.support.promql import GAP, at, loaded, over, scalar_at
+from tests.support.promql import GAP, at, labels, loaded, over, scalar_at
 
 
 def test_lookback_is_open_on_the_left():
@@ -50,6 +50,20 @@ def test_series_of_one_source_with_gaps():
         '{i="b"}': 1.0,
         '{i="c"}': 2.0,
     }
+
+
+def test_series_that_begin_later_than_their_source():
+    """Before its first sample a series is not there, though its source has samples."""
+    engine = loaded({})
+    source = engine._store.source("shared")
+    source.append(0, [(labels('m{i="a"}'), 1.0)])
+    source.append(60_000, [(labels('m{i="a"}'), 2.0), (labels('m{i="b"}'), 20.0)])
+
+    assert over(engine, "m", 0, 60, 30) == {
+        'm{i="a"}': {0: 1.0, 30: 1.0, 60: 2.0},
+        'm{i="b"}': {60: 20.0},
+    }
+    assert at(engine, "timestamp(m)", 61) == {'{i="a"}': 60.0, '{i="b"}': 60.0}
 
 
 @pytest.mark.parametrize(
