@@ -19,7 +19,7 @@ from alerts.promql.nodes import Aggregate
 from alerts.promql.numbers import format_float
 from alerts.promql.numeric import quantile_sorted, sort_nan_first
 from alerts.promql.signatures import AGGREGATIONS
-from alerts.promql.text import is_label_name, shown
+from alerts.promql.text import is_label_name
 from alerts.promql.vectors import Bools, Floats, Frame, Groups, Ints, Vector
 from alerts.series.labels import METRIC_NAME, Labels
 
@@ -203,7 +203,7 @@ def _quantile(groups: Groups, vector: Vector, counts: Ints, param: Floats) -> Fl
 def _count_values(node: Aggregate, vector: Vector, label: str) -> Vector:
     """Count equal values per group; each value becomes a label, so rows depend on the samples."""
     if not is_label_name(label):
-        raise PromQLError(f'invalid label name "{shown(label)}"')
+        raise PromQLError(f'invalid label name "{label}"')
     steps = vector.values.shape[1]
     kept = {*node.labels, label} if not node.without else set(node.labels) - {label}
     found: dict[Labels, Floats] = {}

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from alerts.errors import AlertsError
+from alerts.promql.text import shown
 
 
 class PromQLError(AlertsError, ValueError):
@@ -20,10 +21,10 @@ class PromQLError(AlertsError, ValueError):
     """
 
     def __init__(self, message: str, *, expression: str = "", offset: int | None = None) -> None:
-        self.message = message
+        self.message = shown(message)
         self.expression = expression
         self.offset = offset
-        super().__init__(message)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         if self.offset is None:

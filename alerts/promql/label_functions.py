@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from alerts.promql.errors import PromQLError
-from alerts.promql.text import is_label_name, readable, shown
+from alerts.promql.text import is_label_name, readable
 from alerts.promql.vectors import Frame
 from alerts.series.labels import METRIC_NAME, Labels
 from alerts.series.matchers import regex_groups
@@ -25,9 +25,7 @@ def replace(frame: Frame, destination: str, replacement: str, source: str, patte
     try:
         groups = regex_groups(pattern)
     except ValueError as error:
-        raise PromQLError(
-            f"invalid regular expression in label_replace(): {shown(str(error))}"
-        ) from None
+        raise PromQLError(f"invalid regular expression in label_replace(): {error}") from None
     _check_label(destination, "destination", "label_replace()")
     replacement = readable(replacement)
 
@@ -80,4 +78,4 @@ def _expand(template: str, found: dict[str, str]) -> str:
 
 def _check_label(name: str, role: str, function: str) -> None:
     if not is_label_name(name):
-        raise PromQLError(f"invalid {role} label name in {function}: {shown(name)}")
+        raise PromQLError(f"invalid {role} label name in {function}: {name}")

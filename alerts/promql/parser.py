@@ -39,6 +39,7 @@ from alerts.promql.signatures import (
     UNSUPPORTED,
 )
 from alerts.promql.spans import Span
+from alerts.promql.text import readable
 from alerts.promql.tokens import Token, tokenize
 from alerts.series.labels import METRIC_NAME, quote
 from alerts.series.matchers import Matcher, MatchOp
@@ -189,7 +190,7 @@ class _Parser(DurationReader):
         while not self.accept(")"):
             if self.now.kind not in ("name", "string") or ":" in self.now.text:
                 self.unexpected("grouping opts", "label")
-            names.append(self.advance().text)
+            names.append(readable(self.advance().text))
             if not self.is_operator(")"):
                 self.require(",", "grouping opts")
         return tuple(names)
@@ -349,7 +350,7 @@ class _Parser(DurationReader):
                     f"metric name must not be set twice: {quote(name)} or {quote(value)}",
                 )
         if alone:
-            return Matcher(MatchOp.EQUAL, METRIC_NAME, label.text)
+            return Matcher(MatchOp.EQUAL, METRIC_NAME, readable(label.text))
         if not self.is_operator("=", "!=", "=~", "!~"):
             self.unexpected("label matching", "label matching operator")
         op = MatchOp(self.advance().text)
@@ -357,7 +358,7 @@ class _Parser(DurationReader):
             self.unexpected("label matching", "string")
         wanted = self.advance()
         try:
-            return Matcher(op, label.text, wanted.text)
+            return Matcher(op, readable(label.text), readable(wanted.text))
         except ValueError as error:
             raise failure(wanted.pos, f"label {label.text}: {error}") from None
 
