@@ -186,11 +186,13 @@ class _Reader:
         members = [
             rule for rule in section.sections("rules", _RULE_KEYS, "a rule") if self.is_rule(rule)
         ]
-        has_alerts = any(rule.has("alert") for rule in members)
+        has_alerts = any(rule.data.get("alert") for rule in members)
         # Only the labels of alerts are templates.
         templates = self.templates(section, "labels", labels) if has_alerts else {}
         rules = [
-            self.recording(rule, labels) if rule.has("record") else self.alerting(rule, templates)
+            self.recording(rule, labels)
+            if rule.data.get("record")
+            else self.alerting(rule, templates)
             for rule in members
         ]
         for member in members:
@@ -220,7 +222,11 @@ class _Reader:
             self.duplicates.append(self.document.problem(section.path, message))
 
     def is_rule(self, section: Section) -> bool:
-        has_record, has_alert = section.has("record"), section.has("alert")
+        has_record, has_alert = (
+            # An empty name is none; what is no name at all is reported later.
+            section.has(key) and section.data[key] != ""
+            for key in ("record", "alert")
+        )
         if has_record == has_alert:
             given = "both" if has_record else "neither"
             section.report(None, f"a rule has either record or alert; this one has {given}")
@@ -295,6 +301,12 @@ class _Reader:
         if METRIC_NAME in labels:
             message = f"the label {METRIC_NAME} is the name of the metric and cannot be set"
             self.report_entry(section, "labels", METRIC_NAME, message)
+        for name, value in labels.items():
+            if value and not _is_name(value):
+                message = f"the value of the label {name!r} is not UTF-8 text"
+                self.problems.append(
+                    self.document.problem((*section.path, "labels", name), message)
+                )
         return labels
 
     def check_names(self, section: Section, key: str, entries: dict[str, str]) -> None:
@@ -331,5 +343,5 @@ class _Reader:
 
 
 def _is_name(text: str) -> bool:
-    """Whether a text may name a metric or a label: it is not empty, and UTF-8 can hold it."""
+    """Whether a text can be a name, of a metric or a label: not empty, and UTF-8 can hold it."""
     return bool(text) and not any("\ud800" <= letter <= "\udfff" for letter in text)

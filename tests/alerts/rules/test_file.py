@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from alerts.clock import ManualClock
 from alerts.errors import DocumentError
+from alerts.promql.engine import Engine
 from alerts.rules.file import check_rules, find_rule_files, load_rules
 from alerts.rules.model import AlertingDefinition, GroupDefinition, RecordingDefinition
 from alerts.rules.templates import Template
+from alerts.series.store import SeriesStore
 from tests.support.alerts import FakeEngine
 
 
@@ -138,6 +142,11 @@ def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
             "1:50: for belongs to alerting rules; 'a' is a recording rule",
         ),
         ("{alert: a, expr: up, labels: {'': x}}", "1:58: '' is no name for one of the labels"),
+        (
+            '{alert: a, expr: up, labels: {b: "\\ud800"}}',
+            "1:61: the value of the label 'b' is not UTF-8 text",
+        ),
+        ("{alert: '', expr: up}", "1:28: a rule has either record or alert; this one has neither"),
         (
             "{alert: a, expr: up, annotations: {s: 'a {{ b }}'}}",
             "1:72: s: there is no function 'b'",
@@ -282,3 +291,32 @@ def test_duplicates(tmp_path: Path) -> None:
 
     assert [(each.line, each.column) for each in found.duplicates] == [(11, 5)]
     assert "the rule in line 6 has the name 'A' and the same labels" in str(found.duplicates[0])
+
+
+FIXTURES = {
+    "at-modifier.yml": True,
+    "bad-rules-error.yml": True,
+    "bad-rules-syntax.yml": False,
+    "negative-offset.yml": True,
+    "prometheus-rules.lint.yml": True,
+    "rules-bad.yml": False,
+    "rules.yml": True,
+    "rules_duplicates.yml": True,
+    "rules_extrafields.yml": False,
+}
+"""Whether promtool finds its own fixtures good."""
+
+
+@pytest.mark.skipif(
+    "GATEWATCH_PROMTOOL_DIR" not in os.environ,
+    reason="GATEWATCH_PROMTOOL_DIR, the folder of promtool's fixtures, is not set",
+)
+@pytest.mark.parametrize("name", FIXTURES)
+def test_fixture(name: str) -> None:
+    """The verdict on a rule file of promtool's fixtures is promtool's."""
+    file = Path(os.environ["GATEWATCH_PROMTOOL_DIR"]) / name
+    engine = Engine(SeriesStore(clock=ManualClock(), retention_s=60))
+
+    found = check_rules([file], engine=engine, default_interval_s=60)
+
+    assert (not found.problems) == FIXTURES[name]
