@@ -11,14 +11,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Final
+from math import copysign
+from typing import Final, Self
 from urllib.parse import quote_plus
 
 from alerts.errors import AlertsError
 from alerts.model import ALERT_NAME, Alert
 from alerts.rules.model import AlertingDefinition, SampleLike
 from alerts.rules.template_functions import QueryFunction
-from alerts.rules.templates import TemplateData
+from alerts.rules.templates import Texts
 from alerts.series.labels import METRIC_NAME, Labels
 
 RESOLVED_RETENTION_MS: Final = 15 * 60 * 1000
@@ -26,6 +27,9 @@ RESOLVED_RETENTION_MS: Final = 15 * 60 * 1000
 
 _SERIES_OF_STATE: Final = {METRIC_NAME: "ALERTS"}
 _SERIES_OF_START: Final = {METRIC_NAME: "ALERTS_FOR_STATE"}
+
+Annotations = Labels | Texts
+"""The texts of an alert, or what they are made from when somebody wants to read them."""
 
 
 class RuleError(AlertsError):
@@ -53,13 +57,13 @@ class External:
     labels: Labels = field(default_factory=Labels)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class AlertInstance:
     """One alert of a rule at one evaluation. Times are milliseconds of Unix time.
 
     Attributes:
         labels: Identity; fixed for its life.
-        annotations: As of the newest evaluation that found it.
+        texts: Its annotations, or how they come about.
         value: The sample's value then.
         state: Where it is in its life.
         active_at_ms: When the expression began to hold.
@@ -70,7 +74,7 @@ class AlertInstance:
     """
 
     labels: Labels
-    annotations: Labels
+    texts: Annotations
     value: float
     active_at_ms: int
     state: AlertState = AlertState.PENDING
@@ -80,14 +84,49 @@ class AlertInstance:
     last_sent_at_ms: int = 0
 
     @property
-    def milestones(self) -> tuple[object, ...]:
-        """What must survive a restart; value and annotations are stored along with it."""
+    def annotations(self) -> Labels:
+        """Texts for people, as of the newest evaluation that found it."""
+        return self.texts.of(self.value) if isinstance(self.texts, Texts) else self.texts
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, AlertInstance):
+            return NotImplemented
         return (
-            self.state,
+            self.is_as_stored(other)
+            and (self.labels, self.value) == (other.labels, other.value)
+            and self.last_sent_at_ms == other.last_sent_at_ms
+            and self.annotations == other.annotations
+        )
+
+    def __hash__(self) -> int:
+        return hash(self.labels)
+
+    def is_as_stored(self, stored: AlertInstance) -> bool:
+        """Whether what must survive a restart is the same; the rest is stored along with it.
+
+        When it was handed on is not asked: a restart hands on everything again anyway.
+        """
+        return self is stored or (
+            self.state is stored.state
+            and self.active_at_ms == stored.active_at_ms
+            and self.fired_at_ms == stored.fired_at_ms
+            and self.resolved_at_ms == stored.resolved_at_ms
+            and self.keep_firing_since_ms == stored.keep_firing_since_ms
+        )
+
+    def goes_on(self, value: float, texts: Annotations) -> AlertInstance:
+        """Return the alert found once more; no other way to copy it costs as little."""
+        if texts is self.texts and _is_same(value, self.value):
+            return self
+        return AlertInstance(
+            self.labels,
+            texts,
+            value,
             self.active_at_ms,
+            self.state,
             self.fired_at_ms,
-            self.resolved_at_ms,
-            self.keep_firing_since_ms,
+            None,
+            None,
             self.last_sent_at_ms,
         )
 
@@ -98,6 +137,44 @@ class AlertInstance:
         if self.resolved_at_ms is not None and self.resolved_at_ms > self.last_sent_at_ms:
             return True
         return self.last_sent_at_ms + resend_delay_ms < timestamp_ms
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What the labels of a sample make of it: an alert's identity and its texts."""
+
+    labels: Labels
+    texts: Texts
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A sample as the alert it is."""
+
+    texts: Annotations
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """The series of an alert, good for as long as it is in this state since then."""
+
+    state: AlertState
+    active_at_ms: int
+    series: tuple[tuple[Labels, float], tuple[Labels, float]]
+
+    @classmethod
+    def of(cls, instance: AlertInstance) -> Self:
+        state = {**_SERIES_OF_STATE, "alertstate": instance.state.value}
+        since_s = float(instance.active_at_ms // 1000)
+        return cls(
+            instance.state,
+            instance.active_at_ms,
+            (
+                (instance.labels.merge(state), 1.0),
+                (instance.labels.merge(_SERIES_OF_START), since_s),
+            ),
+        )
 
 
 @dataclass(slots=True)
@@ -126,6 +203,16 @@ class AlertingRule:
         self._keep_firing_for_ms = round(definition.keep_firing_for_s * 1000)
         self._restored: _Restored | None = None
         self._hands_on_all = False
+        self._firing = 0
+        # What the labels of samples come to, worked out when they first appear.
+        self._subjects: dict[Labels, _Subject] = {}
+        self._written: dict[Labels, _Written] = {}
+        self._labels_may_change = any(
+            text.needs_value or text.needs_moment for _, text in definition.labels
+        )
+        self._texts_may_change = any(text.needs_moment for _, text in definition.annotations)
+        query = quote_plus(definition.expression)
+        self._generator_url = f"{external.url}/graph?g0.expr={query}&g0.tab=1"
 
     @property
     def name(self) -> str:
@@ -140,6 +227,11 @@ class AlertingRule:
             for instance in self.instances.values()
             if instance.state is not AlertState.INACTIVE
         )
+
+    @property
+    def firing(self) -> int:
+        """How many of its alerts fire, as of the newest evaluation."""
+        return self._firing
 
     @property
     def state(self) -> AlertState:
@@ -180,13 +272,14 @@ class AlertingRule:
             if kept is not None:
                 instances[labels] = kept
         for labels, new in found.items():
-            instances[labels] = self._fire_when_due(new, timestamp_ms)
+            instances[labels] = self._begin(labels, new, timestamp_ms)
         active = [item for item in instances.values() if item.state is not AlertState.INACTIVE]
         if limit and len(active) > limit:
-            self.instances = {}
+            self.instances, self._firing = {}, 0
             raise RuleError(f"the limit of {limit} is exceeded: {len(active)} alerts")
         self.instances = instances
-        return [series for instance in active for series in _series(instance)]
+        self._firing = sum(item.state is AlertState.FIRING for item in active)
+        return self._series(active)
 
     def restore(
         self,
@@ -210,6 +303,7 @@ class AlertingRule:
                 the series it is about may not be there yet.
         """
         self.instances = {instance.labels: instance for instance in instances}
+        self._firing = sum(item.state is AlertState.FIRING for item in self.instances.values())
         self._restored = _Restored(
             watched_until_ms + tolerance_ms, hold_until_ms, set(self.instances)
         )
@@ -218,6 +312,7 @@ class AlertingRule:
     def take_over(self, other: AlertingRule) -> None:
         """Go on with the alerts of the rule this one replaces."""
         self.instances = other.instances
+        self._firing = other._firing
         self._restored = other._restored
         self._hands_on_all = other._hands_on_all
 
@@ -235,6 +330,8 @@ class AlertingRule:
             or (self._hands_on_all and instance.state is not AlertState.PENDING)
         ]
         self._hands_on_all = False
+        if not due:
+            return []
         sent = {item.labels: replace(item, last_sent_at_ms=timestamp_ms) for item in due}
         self.instances = {**self.instances, **sent}
         return [self._outgoing(instance, timestamp_ms + valid_ms) for instance in due]
@@ -271,33 +368,56 @@ class AlertingRule:
 
     def _found(
         self, samples: Sequence[SampleLike], timestamp_ms: int, query: QueryFunction | None
-    ) -> dict[Labels, AlertInstance]:
-        found: dict[Labels, AlertInstance] = {}
+    ) -> dict[Labels, _Found]:
+        found: dict[Labels, _Found] = {}
+        known, subjects = self._subjects, {}
         for sample in samples:
-            data = TemplateData(
-                sample.labels,
-                sample.value,
-                self._external.labels,
-                self._external.url,
-                timestamp_ms=timestamp_ms,
-                alert=self.name,
-                query=query,
-            )
-            own = {name: text.expand(data) for name, text in self.definition.labels}
-            labels = sample.labels.drop((METRIC_NAME,)).merge({**own, ALERT_NAME: self.name})
-            if labels in found:
+            # A metric's name is not in an alert's labels, so that two samples may be one alert.
+            subject = known.get(sample.labels)
+            if subject is None or self._labels_may_change:
+                subject = self._subject(sample, timestamp_ms, query)
+            subjects[sample.labels] = subject
+            texts: Annotations = subject.texts
+            if self._texts_may_change:
+                texts = subject.texts.at(sample.value, timestamp_ms, query)
+            if subject.labels in found:
                 raise RuleError(
                     "two results have the same labels once the rule's labels are applied: "
-                    f"{labels!r}; keep a label that tells them apart"
+                    f"{subject.labels!r}; keep a label that tells them apart"
                 )
-            annotations = Labels(
-                (name, text.expand(data)) for name, text in self.definition.annotations
-            )
-            found[labels] = AlertInstance(labels, annotations, sample.value, timestamp_ms)
+            found[subject.labels] = _Found(texts, sample.value)
+        self._subjects = subjects
         return found
 
+    def _subject(
+        self, sample: SampleLike, timestamp_ms: int, query: QueryFunction | None
+    ) -> _Subject:
+        external, definition = self._external, self.definition
+        own = Texts(definition.labels, sample.labels, self.name, external.labels, external.url)
+        added = {**dict(own.pairs(sample.value, timestamp_ms, query)), ALERT_NAME: self.name}
+        return _Subject(
+            sample.labels.drop((METRIC_NAME,)).merge(added),
+            Texts(definition.annotations, sample.labels, self.name, external.labels, external.url),
+        )
+
+    def _series(self, active: Sequence[AlertInstance]) -> list[tuple[Labels, float]]:
+        before, written = self._written, {}
+        series: list[tuple[Labels, float]] = []
+        for instance in active:
+            each = before.get(instance.labels)
+            if (
+                each is None
+                or each.state is not instance.state
+                or each.active_at_ms != instance.active_at_ms
+            ):
+                each = _Written.of(instance)
+            written[instance.labels] = each
+            series += each.series
+        self._written = written
+        return series
+
     def _move_on(
-        self, known: AlertInstance, found: AlertInstance | None, timestamp_ms: int
+        self, known: AlertInstance, found: _Found | None, timestamp_ms: int
     ) -> AlertInstance | None:
         """Return a known alert after an evaluation that found it or did not; None: forget it."""
         if found is None:
@@ -306,19 +426,18 @@ class AlertingRule:
         if self._restored is not None:
             self._restored.unseen.discard(known.labels)
         if known.state is AlertState.INACTIVE:
-            return self._fire_when_due(found, timestamp_ms)
-        present = replace(
-            known,
-            value=found.value,
-            annotations=found.annotations,
-            keep_firing_since_ms=None,
-        )
+            return self._begin(known.labels, found, timestamp_ms)
+        present = known.goes_on(found.value, found.texts)
         if self._fires_too_early(present, timestamp_ms):
             # The file was changed to a longer wait: what fired by the old one waits again.
             present = replace(
                 present, state=AlertState.PENDING, fired_at_ms=None, last_sent_at_ms=0
             )
         return self._fire_when_due(present, timestamp_ms)
+
+    def _begin(self, labels: Labels, found: _Found, timestamp_ms: int) -> AlertInstance:
+        new = AlertInstance(labels, found.texts, found.value, timestamp_ms)
+        return self._fire_when_due(new, timestamp_ms)
 
     def _absent(self, known: AlertInstance, timestamp_ms: int) -> AlertInstance | None:
         if known.state is AlertState.PENDING:
@@ -346,19 +465,16 @@ class AlertingRule:
 
     def _outgoing(self, instance: AlertInstance, valid_until_ms: int) -> Alert:
         ends_at_ms = instance.resolved_at_ms
-        query = quote_plus(self.definition.expression)
+        labels, external = instance.labels, self._external.labels
         return Alert(
-            labels=self._external.labels.merge(instance.labels),
+            labels=external.merge(labels) if external else labels,
             annotations=instance.annotations,
             starts_at_ms=instance.fired_at_ms or instance.active_at_ms,
             ends_at_ms=valid_until_ms if ends_at_ms is None else ends_at_ms,
-            generator_url=f"{self._external.url}/graph?g0.expr={query}&g0.tab=1",
+            generator_url=self._generator_url,
         )
 
 
-def _series(instance: AlertInstance) -> list[tuple[Labels, float]]:
-    state = {**_SERIES_OF_STATE, "alertstate": instance.state.value}
-    return [
-        (instance.labels.merge(state), 1.0),
-        (instance.labels.merge(_SERIES_OF_START), float(instance.active_at_ms // 1000)),
-    ]
+def _is_same(one: float, other: float) -> bool:
+    """Whether two values are written the same; 0 and -0 are not."""
+    return one == other and (one != 0 or copysign(1.0, one) == copysign(1.0, other))

@@ -19,7 +19,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from alerts.clock import Clock
 from alerts.errors import AlertsError
 from alerts.model import Alert, NotifyFunc
-from alerts.rules.alerting import AlertingRule, AlertInstance, AlertState, External
+from alerts.rules.alerting import AlertingRule, AlertInstance, External
 from alerts.rules.member import GroupRule, RuleStatus
 from alerts.rules.model import (
     AlertingDefinition,
@@ -261,10 +261,7 @@ class RuleGroup:
 
     def _describe(self, span: Span, errors: list[str]) -> None:
         firing = sum(
-            instance.state is AlertState.FIRING
-            for item in self._rules
-            if isinstance(item.rule, AlertingRule)
-            for instance in item.rule.active
+            item.rule.firing for item in self._rules if isinstance(item.rule, AlertingRule)
         )
         span.set_attribute("gateway.alert.fired", firing)
         if errors:

@@ -105,6 +105,6 @@ class GroupRule:
         put = [
             instance
             for labels, instance in instances.items()
-            if (before := saved.get(labels)) is None or before.milestones != instance.milestones
+            if (before := saved.get(labels)) is None or not instance.is_as_stored(before)
         ]
         return put, [labels for labels in saved if labels not in instances]

@@ -412,6 +412,9 @@ FUNCTIONS: Final[dict[str, Function]] = {
 CONTEXT_FUNCTIONS: Final = ("query", "now", "externalURL", "pathPrefix")
 """The functions ``bound_functions`` makes."""
 
+MOMENT_FUNCTIONS: Final = ("query", "now")
+"""Those of them that give something else at another time."""
+
 
 def bound_functions(
     query: QueryFunction | None, timestamp_ms: int, external_url: str

@@ -16,6 +16,7 @@ from alerts.errors import AlertsError
 from alerts.rules.template_functions import (
     CONTEXT_FUNCTIONS,
     FUNCTIONS,
+    MOMENT_FUNCTIONS,
     QueryFunction,
     bound_functions,
 )
@@ -27,7 +28,7 @@ from alerts.templates.gofmt import format_float
 from alerts.templates.parser import parse_template
 from alerts.templates.values import Function, Value, to_bytes
 
-__all__ = ["Template", "TemplateData", "TemplateError"]
+__all__ = ["Template", "TemplateData", "TemplateError", "Texts"]
 
 _VARIABLES: Final = {
     "$labels": "Labels",
@@ -113,6 +114,16 @@ class Template:
         tree = parse_template(source, functions=_FUNCTION_NAMES, variables=_VARIABLES)
         return cls(source, tree, _pieces(tree))
 
+    @property
+    def needs_value(self) -> bool:
+        """Whether the text may differ for alerts whose labels are the same."""
+        return self.tree is not None and (self.pieces is None or "" in self.pieces[1::2])
+
+    @property
+    def needs_moment(self) -> bool:
+        """Whether the text depends on when it is expanded, not only on labels and value."""
+        return self.tree is not None and not self.tree.functions.isdisjoint(MOMENT_FUNCTIONS)
+
     def expand(self, data: TemplateData) -> str:
         """Return the text for an alert; what goes wrong is said in the text, as Prometheus does."""
         if self.tree is None:
@@ -146,6 +157,69 @@ class Template:
             name=f"__alert_{data.alert}",
             column_offset=_PREFIX_LENGTH,
         )
+
+
+class Texts:
+    """The labels or annotations of an alert, not expanded before somebody reads them.
+
+    Args:
+        templates: By name.
+        labels: Of the sample, the metric name included.
+        alert: Name of the alert.
+        external_labels: What is added to everything that leaves this process.
+        external_url: Where people reach this process.
+    """
+
+    __slots__ = (
+        "_alert",
+        "_expanded",
+        "_external_labels",
+        "_external_url",
+        "_labels",
+        "_templates",
+    )
+
+    def __init__(
+        self,
+        templates: tuple[tuple[str, Template], ...],
+        labels: Labels,
+        alert: str,
+        external_labels: Labels,
+        external_url: str,
+    ) -> None:
+        self._templates = templates
+        self._labels = labels
+        self._alert = alert
+        self._external_labels = external_labels
+        self._external_url = external_url
+        self._expanded: tuple[str, Labels] | None = None
+
+    def of(self, value: float) -> Labels:
+        """Return the texts of a value, of templates that do not ask for the moment."""
+        expanded, key = self._expanded, repr(value)
+        if expanded is None or expanded[0] != key:
+            # Replaced whole, as several threads may read: at worst it is worked out twice.
+            self._expanded = expanded = (key, self.at(value, 0, None))
+        return expanded[1]
+
+    def at(self, value: float, timestamp_ms: int, query: QueryFunction | None) -> Labels:
+        """Return the texts of a value at a moment; ``query`` is answered then."""
+        return Labels(self.pairs(value, timestamp_ms, query))
+
+    def pairs(
+        self, value: float, timestamp_ms: int, query: QueryFunction | None
+    ) -> list[tuple[str, str]]:
+        """Return the same with the names of texts that are empty."""
+        data = TemplateData(
+            self._labels,
+            value,
+            self._external_labels,
+            self._external_url,
+            timestamp_ms=timestamp_ms,
+            alert=self._alert,
+            query=query,
+        )
+        return [(name, text.expand(data)) for name, text in self._templates]
 
 
 def _whole(text: str) -> str:

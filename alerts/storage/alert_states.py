@@ -146,7 +146,7 @@ def _row(group_key: str, rule: str, instance: AlertInstance) -> dict[str, Any]:
 def _instance(row: Any) -> AlertInstance:
     return AlertInstance(
         labels=_labels(row.labels),
-        annotations=_labels(row.annotations),
+        texts=_labels(row.annotations),
         value=float(row.value),
         active_at_ms=row.active_at_ms,
         state=AlertState(row.state),
