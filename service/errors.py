@@ -10,6 +10,7 @@ GatewatchError
 ├── PoolError              service.pools: a pool that is full or closed, a request without answer
 ├── JobError               service.jobs: an unknown or busy job
 ├── UnknownCheckError      service.health.monitor
+├── QueryError             service.cli.query: a query that was not answered with data
 └── DemoError              service.demo: something the tour waited for did not happen
 
 Subclasses live beside the code that raises them and carry their data as attributes.

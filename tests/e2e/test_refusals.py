@@ -14,7 +14,7 @@ groups:
   - name: web
     rules:
       - alert: WebDown
-        expr: probe_success{check="web" == 0
+        expr: probe_success{check="web"} = 0
 """
 BAD_ROUTE = """\
 route: {receiver: nobody}
@@ -53,7 +53,7 @@ async def test_bad_files_are_refused_with_their_place(tmp_path: Path) -> None:
     assert "did you mean" in key
     assert "port" in key
     assert yaml.startswith("gatewatch.yaml:")
-    assert "rules.yaml:5:15: " in rule
+    assert "rules.yaml:5:42: expr: " in rule  # the operator that PromQL has not
     assert "routes.yaml:1:" in route
     assert "nobody" in route
     assert option.startswith("--set gateway.port: ")

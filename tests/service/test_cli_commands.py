@@ -18,6 +18,7 @@ COMMANDS = (
     ["serve"],
     ["demo"],
     ["health"],
+    ["query"],
     ["token"],
     ["config"],
     ["config", "check"],
@@ -25,6 +26,7 @@ COMMANDS = (
     ["config", "show"],
     ["rules"],
     ["rules", "check"],
+    ["rules", "test"],
 )
 
 
@@ -70,6 +72,7 @@ def test_the_overview_lists_what_there_is(capsys: pytest.CaptureFixture[str]):
         (["token", "--user", "a", "--ttl", "10ms"], "too short"),
         (["token", "--user", "a", "--channel", "b"], "subscription tokens are not supported"),
         (["rules", "check"], "Missing argument"),
+        (["rules", "test"], "Missing argument"),
     ],
 )
 def test_usage_errors(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]):
