@@ -6,7 +6,8 @@ AlertsError
 ├── PromQLError            an expression that cannot be parsed, planned or evaluated (alerts.promql)
 ├── SeriesError            a sample the series store refuses (alerts.series)
 ├── SnapshotError          a snapshot of the series that cannot be used (alerts.series)
-├── TemplateError          a template that cannot be parsed (alerts.rules)
+├── NotationError          a text that is no series (alerts.promql)
+├── TemplateError          a template that cannot be parsed or executed (alerts.templates)
 ├── StorageError           the database cannot be opened, migrated or written (alerts.storage)
 └── DeliveryError          a notification a receiver did not accept (alerts.notify)
 

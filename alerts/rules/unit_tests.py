@@ -65,7 +65,7 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
-class TestResult:
+class RuleTestResult:
     """How one test went.
 
     Attributes:
@@ -93,7 +93,7 @@ class FileResult:
     """
 
     file: str
-    tests: tuple[TestResult, ...] = ()
+    tests: tuple[RuleTestResult, ...] = ()
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
@@ -158,12 +158,12 @@ def _groups(tests: RuleTestFile, files: Iterable[Path]) -> tuple[GroupDefinition
     return tuple(sorted(groups, key=lambda group: order.get(group.name, 0)))
 
 
-def _timed(run: _Run, name: str, clock: Clock, with_series: bool) -> TestResult:
+def _timed(run: _Run, name: str, clock: Clock, with_series: bool) -> RuleTestResult:
     started = clock.monotonic()
     run.run()
     duration_s = clock.monotonic() - started
     series = run.all_series() if with_series else ()
-    return TestResult(name, tuple(run.failures), duration_s, series)
+    return RuleTestResult(name, tuple(run.failures), duration_s, series)
 
 
 @dataclass(frozen=True, slots=True)

@@ -332,6 +332,9 @@ def _float(value: float, form: _Format) -> str:
 def _digits(value: float, form: _Format) -> str:
     if not math.isfinite(value) or (form.verb in "vgG" and form.precision is None):
         text = format_float(value)
+        if "#" in form.flags and form.verb != "v" and math.isfinite(value):
+            padded = format(value, "#.6g")
+            text = padded if float(padded) == value else text
         return text.replace("e", "E") if form.verb == "G" else text
     kind = "g" if form.verb == "v" else form.verb
     precision = 6 if form.precision is None else form.precision
