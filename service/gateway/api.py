@@ -26,6 +26,7 @@ from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, not_available
 from service.gateway.hub import Hub
+from service.gateway.protocol import encode_data
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
 
@@ -190,7 +191,7 @@ def _payload(request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
         isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
     ):
         raise bad_request("tags is an object of strings")
-    return encode(request["data"]), tags
+    return encode_data(request["data"]), tags
 
 
 def _current_trace() -> Context | None:

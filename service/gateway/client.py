@@ -43,6 +43,8 @@ class State(Enum):
     """Where a connection is in its life."""
 
     OPEN = auto()
+    CONNECTING = auto()
+    """The one connect command came; a connection whose connect was refused stays here."""
     CONNECTED = auto()
     CLOSING = auto()
 
@@ -85,6 +87,7 @@ class Client:
         "bytes_out",
         "channels",
         "close_reason",
+        "ended_by_us",
         "id",
         "identity",
         "last_activity",
@@ -108,7 +111,7 @@ class Client:
             transport: Where frames go.
             limits: Bounds of the connection.
             clock: Time and timers.
-            on_close: Told once, when this side starts to close.
+            on_close: Told once, when nothing can be written any more.
         """
         self._transport = transport
         self._limits = limits
@@ -119,6 +122,7 @@ class Client:
         self.identity: Identity | None = None
         self.channels: set[str] = set()
         self.close_reason: CloseReason | None = None
+        self.ended_by_us = False
         self.opened_at = self.last_activity = clock.monotonic()
         self.awaiting_pong_since: float | None = None
         self.bytes_in = self.bytes_out = self.messages_in = self.messages_out = 0
@@ -157,6 +161,8 @@ class Client:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
         if self.state is State.CLOSING:
             return False
+        if self._transport.is_closing():
+            return True  # lost, which the endpoint learns in a moment: as if written just before
         if self._transport.get_write_buffer_size() + len(frame) > self._limits.max_queue_bytes:
             self.close(SLOW)
             return False
@@ -220,24 +226,33 @@ class Client:
         """
         if self.state is State.CLOSING:
             return
-        self.ended(reason)
+        self.ended(reason, by_us=True)
         self._transport.write(close_frame(reason))
         timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
         self._close_timer = self._clock.call_later(timeout_s, self.abort)
 
-    def ended(self, reason: CloseReason) -> None:
+    def ended(self, reason: CloseReason, *, by_us: bool = False) -> None:
         """Leave the connected life for good: nothing is written any more, timers stop."""
         if self.state is State.CLOSING:
             return
         self.state = State.CLOSING
         self.close_reason = reason
+        self.ended_by_us = by_us
         for timer in (self._stale_timer, self._ping_timer, self._pong_timer, self._expiry_timer):
             _cancel(timer)
         self._on_close(self, reason)
 
-    def released(self) -> None:
-        """Forget the connection: its transport is gone."""
+    def hang_up(self) -> None:
+        """Close the transport, as nothing more will be read.
+
+        What the peer has not taken by now is thrown away: it would keep the socket open for as
+        long as the peer does not read, and nobody would count it.
+        """
         _cancel(self._close_timer)
+        if self.queued_bytes:
+            self._transport.abort()
+        else:
+            self._transport.close()
 
     def abort(self) -> None:
         """Drop the connection without a word."""

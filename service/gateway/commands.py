@@ -12,7 +12,6 @@ from random import Random
 from typing import Any, Final
 
 from service import __version__
-from service.codec import encode
 from service.config.settings import GatewaySettings
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
@@ -30,7 +29,14 @@ from service.gateway.codes import (
     not_available,
 )
 from service.gateway.hub import Hub
-from service.gateway.protocol import Command, Method, encode_error, encode_result, text_field
+from service.gateway.protocol import (
+    Command,
+    Method,
+    encode_data,
+    encode_error,
+    encode_result,
+    text_field,
+)
 from service.gateway.stats import GatewayStats
 from service.gateway.tokens import ConnectionTokens, Identity
 from service.telemetry.sampling import MessageSampling
@@ -83,11 +89,12 @@ class Commands:
         if method is None:
             client.pong()
             return None
-        if (client.state is State.CONNECTED) is (method is Method.CONNECT):
-            raise DisconnectError(
-                BAD_REQUEST,
-                "a second connect" if method is Method.CONNECT else f"{method} before connect",
-            )
+        if method is Method.CONNECT:
+            if client.state is not State.OPEN:
+                raise DisconnectError(BAD_REQUEST, "a second connect")
+            client.state = State.CONNECTING
+        elif client.state is not State.CONNECTED:
+            raise DisconnectError(BAD_REQUEST, f"{method} without a successful connect")
         if method is Method.SEND:
             self._count(method, str(NOT_AVAILABLE.code))
             raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
@@ -169,7 +176,7 @@ class Commands:
         rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
         self._hub.publish(
             channel,
-            encode(request["data"]),
+            encode_data(request["data"]),
             rule=rule,
             source="client",
             info=client.info(),

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from typing import Final
-from urllib.parse import urlsplit
 
-from aiohttp import WSMsgType, web
+from aiohttp import WebSocketError, WSMsgType, hdrs, web
 
 from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import GatewaySettings
 from service.gateway.client import Client, ClientLimits
-from service.gateway.codes import BAD_REQUEST, MESSAGE_TOO_BIG, DisconnectError
+from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.hub import Hub
@@ -30,6 +30,8 @@ from service.telemetry.instruments import Instruments
 _LOG: Final = logging.getLogger(__name__)
 
 PATH: Final = "/connection/websocket"
+SUBPROTOCOL: Final = "centrifuge-json"
+"""What clients may call the protocol in the handshake; those that offer no name mean it too."""
 
 
 class WebSocketEndpoint:
@@ -60,6 +62,8 @@ class WebSocketEndpoint:
         """Serve one connection until it ends."""
         if not self._origin_allowed(request):
             return _refusal(403, "this origin is not allowed; see gateway.allowed_origins")
+        if not _subprotocol_spoken(request):
+            return _refusal(400, f"the subprotocol here is {SUBPROTOCOL}, or none")
         try:
             with self._connections.admit() as register:
                 return await self._serve(request, register)
@@ -71,7 +75,11 @@ class WebSocketEndpoint:
     ) -> web.StreamResponse:
         # Compression is declined: a frame is built once and written to everybody as it is.
         socket = web.WebSocketResponse(
-            compress=False, max_msg_size=self._settings.max_message_size, decode_text=False
+            protocols=(SUBPROTOCOL,),
+            compress=False,
+            max_msg_size=self._settings.max_message_size,
+            decode_text=False,
+            autoclose=False,
         )
         if not socket.can_prepare(request).ok:
             return _refusal(426, "this address speaks WebSocket", {"Upgrade": "websocket"})
@@ -82,23 +90,31 @@ class WebSocketEndpoint:
         client = Client(transport, limits=self._limits, clock=self._clock, on_close=self._on_close)
         register(client)
         try:
-            await self._read(socket, client)
+            with suppress(ConnectionError):  # a pong to a peer that is gone
+                await self._read(socket, client)
         finally:
-            client.ended(CloseReason(socket.close_code or 1006, "closed by the client"))
-            client.released()
+            client.ended(CloseReason(1006, "lost"))
+            client.hang_up()
             self._report_end(client)
         return socket
 
     async def _read(self, socket: web.WebSocketResponse[bool], client: Client) -> None:
-        async for message in socket:
+        while True:
+            message = await socket.receive()
             if message.type is WSMsgType.TEXT:
-                await self._on_frame(client, message.data)
+                if client.close_reason is None:
+                    await self._on_frame(client, message.data)
             elif message.type is WSMsgType.BINARY:
                 client.close(BAD_REQUEST)
-            elif message.type is WSMsgType.ERROR:
-                if getattr(message.data, "code", None) == MESSAGE_TOO_BIG.code:
-                    client.ended(MESSAGE_TOO_BIG)  # the WebSocket library has told the peer
-                break
+            elif message.type is WSMsgType.CLOSE:
+                if not client.ended_by_us:
+                    client.ended(CloseReason(message.data or 1005, "closed by the client"))
+                    await socket.close(drain=False)
+                return
+            else:
+                if isinstance(message.data, WebSocketError):  # the library has told the peer
+                    client.ended(CloseReason(message.data.code, "not WebSocket"), by_us=True)
+                return
 
     async def _on_frame(self, client: Client, frame: bytes) -> None:
         client.received(len(frame))
@@ -111,20 +127,23 @@ class WebSocketEndpoint:
                 if reply is not None and client.write(text_frame(reply), 0):
                     self._stats.bytes_out += len(reply)
         except DisconnectError as error:
-            _LOG.info("client %s disconnected: %s", client.id, error, extra={"user": client.user})
+            # Cut, because some details quote what the client sent.
+            _LOG.info(
+                "client %s disconnected: %.200s", client.id, error, extra={"user": client.user}
+            )
             client.close(error.close)
 
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""
         for channel in client.channels:
             self._hub.unsubscribe(channel, client)
-        if reason.code >= 3000 or reason is MESSAGE_TOO_BIG:
+        if client.ended_by_us:  # the codes of clients are any number they like
             self._connections.count_close(reason.code)
 
     def _report_end(self, client: Client) -> None:
         reason = client.close_reason or CloseReason(1006, "lost")
         duration = self._clock.monotonic() - client.opened_at
-        close_class = "server" if reason.code >= 3000 else "client"
+        close_class = "server" if client.ended_by_us else "client"
         self._instruments.connection_duration.record(duration, {"gateway.close.class": close_class})
         _LOG.debug(
             "connection closed",
@@ -144,12 +163,19 @@ class WebSocketEndpoint:
         origin = request.headers.get("Origin")
         if origin is None:
             return True
-        if urlsplit(origin).netloc.lower() == request.host.lower():
+        origin = origin.lower()
+        if origin.partition("://")[2] == request.host.lower():
             return True
         return any(
-            fnmatchcase(origin.lower(), pattern.lower())
-            for pattern in self._settings.allowed_origins
+            origin == pattern or fnmatchcase(origin, pattern)
+            for pattern in map(str.lower, self._settings.allowed_origins)
         )
+
+
+def _subprotocol_spoken(request: web.Request) -> bool:
+    """Decide on the names a client offers; browsers give up when none of theirs is taken."""
+    offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
+    return offered is None or SUBPROTOCOL in map(str.strip, offered.split(","))
 
 
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

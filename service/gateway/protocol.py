@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from service.codec import Fragment, JSONError, decode, encode
-from service.gateway.codes import BAD_REQUEST, DisconnectError, ProtocolError
+from service.gateway.codes import BAD_REQUEST, DisconnectError, ProtocolError, bad_request
 
 
 class Method(StrEnum):
@@ -75,7 +75,7 @@ def _decode_command(line: bytes) -> Command:
         return Command(0, None, {})
     number = fields.pop("id", 0)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**32:
-        raise DisconnectError(BAD_REQUEST, f"the id {number!r} is not an unsigned 32-bit number")
+        raise DisconnectError(BAD_REQUEST, "an id that is not an unsigned 32-bit number")
     if len(fields) != 1:
         raise DisconnectError(BAD_REQUEST, f"a command with {len(fields)} requests")
     name, request = fields.popitem()
@@ -90,12 +90,14 @@ def _decode_command(line: bytes) -> Command:
 
 
 def text_field(request: Mapping[str, Any], name: str, *, max_length: int = 1 << 20) -> str:
-    """Return a text of a request, empty when it is absent.
+    """Return a text of a request, empty when it is absent or null.
 
     Raises:
         DisconnectError: It is no text, or too long (3501).
     """
-    value = request.get(name, "")
+    value = request.get(name)
+    if value is None:
+        return ""
     if not isinstance(value, str):
         raise DisconnectError(BAD_REQUEST, f"{name} is not a string")
     if len(value) > max_length:
@@ -114,6 +116,18 @@ def encode_error(number: int, error: ProtocolError) -> bytes:
     if error.temporary:
         fields["temporary"] = True
     return encode({"id": number, "error": fields})
+
+
+def encode_data(data: object) -> bytes:
+    """Return the data of a publication as it will be embedded.
+
+    Raises:
+        ProtocolError: It is nested deeper than can be passed on (107).
+    """
+    try:
+        return encode(data)
+    except JSONError as error:
+        raise bad_request("data is nested too deep") from error
 
 
 def encode_publication(
