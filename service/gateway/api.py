@@ -22,7 +22,7 @@ from alerts.clock import Clock
 from service import __version__
 from service.codec import JSONError, decode, encode
 from service.config.settings import GatewaySettings
-from service.gateway.channels import ChannelRules
+from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, not_available
 from service.gateway.hub import Hub
@@ -104,7 +104,9 @@ class ServerAPI:
             scheme, _, value = request.headers.get("Authorization", "").partition(" ")
             given = value.strip() if scheme.lower() == "apikey" else ""
         given = given or request.query.get("api_key", "")
-        return bool(self._key) and hmac.compare_digest(given.encode(), self._key)
+        # Bytes that are not UTF-8 come as surrogates, which no key has.
+        key = given.encode(errors="surrogatepass")
+        return bool(self._key) and hmac.compare_digest(key, self._key)
 
     def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
         channel = request.get("channel", "")
@@ -142,8 +144,8 @@ class ServerAPI:
 
     def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
         pattern = request.get("pattern", "")
-        if not isinstance(pattern, str):
-            raise bad_request("pattern is not a string")
+        if not isinstance(pattern, str) or len(pattern) > MAX_CHANNEL_LENGTH:
+            raise bad_request(f"pattern is a string of at most {MAX_CHANNEL_LENGTH} characters")
         return {
             "channels": {
                 channel.name: {"num_clients": len(channel)}
@@ -173,6 +175,8 @@ class ServerAPI:
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
         body = decode(await request.read())
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise web.HTTPBadRequest(text="the body cannot be read\n") from error
     except JSONError as error:
         raise web.HTTPBadRequest(text=f"the body is not JSON: {error}\n") from error
     if not isinstance(body, dict):

@@ -16,6 +16,7 @@ from random import Random
 from typing import Any, Final
 
 from alerts.clock import Clock, Timer
+from service.codec import Fragment
 from service.config.settings import GatewaySettings
 from service.gateway.codes import (
     BAD_REQUEST,
@@ -148,7 +149,7 @@ class Client:
         """Return the ClientInfo that subscribers see beside this client's publications."""
         info: dict[str, Any] = {"user": self.user, "client": self.id}
         if self.identity is not None and self.identity.info is not None:
-            info["conn_info"] = self.identity.info
+            info["conn_info"] = Fragment(self.identity.info)
         return info
 
     def received(self, size: int) -> None:

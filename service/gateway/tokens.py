@@ -5,12 +5,14 @@ Source: Centrifugo documentation, "Client JWT authentication"; HMAC algorithms.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Final
 
 import jwt
 
 from alerts.clock import Clock
+from service.codec import JSONError, encode
 from service.config.settings import TokenSettings
 from service.gateway.codes import (
     INVALID_TOKEN,
@@ -19,6 +21,8 @@ from service.gateway.codes import (
 )
 
 _ALGORITHMS: Final = ["HS256", "HS384", "HS512"]
+MAX_LIFETIME_S: Final = 365 * 24 * 3600
+"""Tokens that are good for longer count as good for so long: clients keep the time in 32 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,12 @@ class Identity:
 
     Attributes:
         user: Id of the user; empty for an anonymous one.
-        info: What subscribers may know of the client; None when nothing was given.
+        info: What subscribers may know of the client, as JSON; None when nothing was given.
         expires_at: Unix seconds at which the connection must have been refreshed; None: never.
     """
 
     user: str
-    info: Any = None
+    info: bytes | None = None
     expires_at: float | None = None
 
 
@@ -102,17 +106,35 @@ class ConnectionTokens:
     def _identity(self, claims: dict[str, Any]) -> Identity:
         if "channel" in claims:
             raise DisconnectError(INVALID_TOKEN, "a subscription token in place of a connection's")
-        user = claims.get("sub", "")
-        expires_at = claims.get("exp")
+        user, info = claims.get("sub", ""), claims.get("info")
         if not isinstance(user, str):
             raise DisconnectError(INVALID_TOKEN, "the claim sub is not a string")
-        if expires_at is not None and (
-            isinstance(expires_at, bool) or not isinstance(expires_at, int | float)
-        ):
-            raise DisconnectError(INVALID_TOKEN, "the claim exp is not a number")
-        not_before = claims.get("nbf", 0)
-        if not isinstance(not_before, int | float) or not_before > self._clock.time():
+        try:
+            encode(user)
+            shown = encode(info) if info is not None else None
+        except JSONError as error:
+            detail = f"the claims sub and info cannot be shown to others: {error}"
+            raise DisconnectError(INVALID_TOKEN, detail) from error
+        now = self._clock.time()
+        not_before, expires_at = _time(claims, "nbf"), _time(claims, "exp")
+        if not_before is not None and not_before > now:
             raise DisconnectError(INVALID_TOKEN, "the token is not valid yet")
-        if expires_at is not None and expires_at <= self._clock.time():
+        if expires_at is None:
+            return Identity(user, shown)
+        if expires_at <= now:
             raise token_expired()
-        return Identity(user, claims.get("info"), expires_at)
+        return Identity(user, shown, min(expires_at, now + MAX_LIFETIME_S))
+
+
+def _time(claims: dict[str, Any], name: str) -> float | None:
+    value = claims.get(name)
+    if value is None:
+        return None
+    try:
+        if not isinstance(value, bool) and isinstance(value, int | float):
+            seconds = float(value)
+            if math.isfinite(seconds):
+                return seconds
+    except OverflowError:
+        pass  # an integer of hundreds of digits
+    raise DisconnectError(INVALID_TOKEN, f"the claim {name} is not a time")

@@ -1,5 +1,10 @@
 """The server API, raw and through the client library back ends use."""
 
+import asyncio
+import json
+import logging
+import struct
+
 import cent
 import pytest
 
@@ -73,11 +78,13 @@ async def test_without_a_configured_key_every_request_is_refused():
         ("publish", {"channel": "nowhere:a", "data": 1}, 102),
         ("publish", {"channel": "a", "data": 1, "tags": {"x": 1}}, 107),
         ("publish", {"channel": "a", "b64data": "eA=="}, 107),
+        ("publish", {"channel": "a", "data": json.loads("[" * 300 + "]" * 300)}, 107),
         ("broadcast", {"data": 1}, 107),
         ("broadcast", {"channels": [], "data": 1}, 107),
         ("broadcast", {"channels": [1], "data": 1}, 107),
         ("broadcast", {"channels": ["a"] * 1025, "data": 1}, 107),
         ("channels", {"pattern": 1}, 107),
+        ("channels", {"pattern": "*" * 256}, 107),
         ("presence", {"channel": "a"}, 108),
         ("history", {"channel": "a"}, 108),
         ("batch", {"commands": []}, 108),
@@ -161,3 +168,43 @@ async def test_health_says_whether_connections_are_taken():
         await running.gateway.drain()
         async with running.http.get(url) as answer:
             assert answer.status == 503
+
+
+@pytest.mark.parametrize("header", [b"X-API-Key: \xff\xfe", b"Authorization: apikey \xff"])
+async def test_a_key_that_is_no_text_is_a_wrong_key(caplog, header):
+    """401 and nothing in the log, as anyone can send that."""
+    async with running_gateway() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(
+            b"POST /api/info HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n" + header + b"\r\n\r\n"
+        )
+        assert await reader.readline() == b"HTTP/1.1 401 Unauthorized\r\n"
+        writer.close()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_body_that_cannot_be_unpacked_is_400():
+    """A wrong Content-Encoding is the caller's mistake."""
+    async with running_gateway() as running:
+        headers = {"X-API-Key": API_KEY, "Content-Encoding": "gzip"}
+        async with running.http.post(
+            running.api_url("publish"), data=b"no gzip", headers=headers
+        ) as answer:
+            assert answer.status == 400
+
+
+async def test_a_caller_that_goes_away_halfway_is_no_fault(caplog):
+    """Nothing is published and nothing logged."""
+    async with running_gateway() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(
+            b"POST /api/publish HTTP/1.1\r\nHost: a\r\nX-API-Key: " + API_KEY.encode() + b"\r\n"
+            b'Expect: 100-continue\r\nContent-Length: 100\r\n\r\n{"channel":"a","data":'
+        )
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        socket = writer.get_extra_info("socket")
+        socket.setsockopt(1, 13, struct.pack("ii", 1, 0))  # SO_LINGER 0: a reset
+        writer.transport.abort()
+        await running.publish("b", 1)
+        assert running.gateway.stats.received["api"] == 1
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
