@@ -20,7 +20,7 @@ from opentelemetry.context import Context
 
 from alerts.clock import Clock
 from service import __version__
-from service.codec import JSONError, decode, encode
+from service.codec import JSONError, decode_exactly, encode
 from service.config.settings import GatewaySettings
 from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
 from service.gateway.client import Client
@@ -174,7 +174,7 @@ class ServerAPI:
 
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
-        body = decode(await request.read())
+        body = decode_exactly(await request.read())
     except (web.RequestPayloadError, ConnectionError) as error:
         raise web.HTTPBadRequest(text="the body cannot be read\n") from error
     except JSONError as error:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
-from service.codec import Fragment, JSONError, decode, encode
+from service.codec import Fragment, JSONError, decode_exactly, encode
 from service.gateway.codes import BAD_REQUEST, DisconnectError, ProtocolError, bad_request
 
 
@@ -66,7 +66,7 @@ def decode_frame(frame: bytes) -> list[Command]:
 
 def _decode_command(line: bytes) -> Command:
     try:
-        fields = decode(line)
+        fields = decode_exactly(line)
     except JSONError as error:
         raise DisconnectError(BAD_REQUEST, f"not JSON: {error}") from error
     if not isinstance(fields, dict):

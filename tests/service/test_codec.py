@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.codec import Fragment, JSONError, decode, encode
+from service.codec import Fragment, JSONError, decode, decode_exactly, encode
 
 SCALARS = (
     st.none()
@@ -66,3 +66,35 @@ def test_refuses_what_json_cannot_carry(value: object):
 def test_numbers_that_are_none_become_null():
     """JSON has no NaN and no infinity; they are written as null."""
     assert encode([math.nan, math.inf]) == b"[null,null]"
+
+
+@pytest.mark.parametrize("number", ["18446744073709551616", "-9223372036854775809", "1" * 300])
+def test_whole_numbers_of_any_size_pass_through_exactly(number: str):
+    """Numbers beyond 64 bits are not for us to round."""
+    text = f'{{"a":[{number},"{number}",1.5,{2**64 - 1}]}}'.encode()
+
+    assert encode(decode_exactly(text)) == text
+
+
+@given(VALUES)
+def test_reading_exactly_is_reading(value: object):
+    """Where every number fits, the two are the same."""
+    assert decode_exactly(encode(value)) == value
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[1,]", b"nan", b"\xff", b"1" * 30 + b" 2", b"[" * 2000 + b"1" * 30]
+)
+def test_reading_exactly_refuses_what_is_not_json(data: bytes):
+    """Broken text is a JSONError here as well."""
+    with pytest.raises(JSONError):
+        decode_exactly(data)
+
+
+def test_reading_exactly_goes_as_deep_as_can_be_written():
+    """Deeper, a long number makes the text one that cannot be read."""
+    text = b"[" * 254 + b"1" * 30 + b"]" * 254
+    assert encode(decode_exactly(text)) == text
+
+    with pytest.raises(JSONError):
+        decode_exactly(b"[" * 1000 + b"1" * 30 + b"]" * 1000)

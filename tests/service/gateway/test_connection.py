@@ -27,6 +27,23 @@ async def test_publications_reach_subscribers_and_only_those():
         assert await other.published() == {"n": 2}
 
 
+async def test_numbers_arrive_as_they_were_sent():
+    """Also those that fit neither 64 bits nor a float, from back ends and clients alike."""
+    data = b'{"wei":123456789012345678901234567890,"price":0.1,"big":18446744073709551615}'
+    async with running_gateway() as running, running.client() as client:
+        await client.subscribe("news")
+        body = b'{"channel":"news","data":' + data + b"}"
+        headers = {"X-API-Key": API_KEY}
+        async with running.http.post(
+            running.api_url("publish"), data=body, headers=headers
+        ) as answer:
+            assert answer.status == 200
+        await client.send(b'{"id":7,"publish":' + body + b"}")
+
+        frames = [(await client.socket.receive(timeout=10)).data for _ in range(3)]
+        assert "".join(frames).count(f'"data":{data.decode()}') == 2
+
+
 async def test_a_burst_arrives_as_one_frame_of_several_pushes():
     """The first message goes at once; what follows in the window shares a frame."""
     clock = ManualClock()
