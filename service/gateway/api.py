@@ -26,7 +26,7 @@ from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, not_available
 from service.gateway.hub import Hub
-from service.gateway.protocol import encode_data
+from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
 
@@ -57,6 +57,7 @@ class ServerAPI:
         """Use the parts that requests act on; ``node`` is this process's name in ``info``."""
         key = settings.api_key
         self._key = key.get_secret_value().encode() if key is not None else b""
+        self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._hub = hub
         self._connections = connections
         self._rules = rules
@@ -112,7 +113,7 @@ class ServerAPI:
         channel = request.get("channel", "")
         if not isinstance(channel, str):
             raise bad_request("channel is not a string")
-        data, tags = _payload(request)
+        data, tags = self._payload(request)
         self._publish_to(channel, data, tags, _current_trace())
         return {}
 
@@ -124,7 +125,7 @@ class ServerAPI:
             raise bad_request(f"channels has more than {_MAX_CHANNELS} entries")
         if not all(isinstance(channel, str) for channel in channels):
             raise bad_request("channels has an entry that is not a string")
-        data, tags = _payload(request)
+        data, tags = self._payload(request)
         parent = _current_trace()
         responses: list[dict[str, Any]] = []
         for channel in channels:
@@ -141,6 +142,21 @@ class ServerAPI:
     ) -> None:
         rule = self._rules.rule(channel)
         self._hub.publish(channel, data, rule=rule, source="api", tags=tags, parent=parent)
+
+    def _payload(self, request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
+        """Return the data of a publication as JSON, and its tags."""
+        if "b64data" in request:
+            raise bad_request("b64data is for binary protocols; send data")
+        if "data" not in request:
+            raise bad_request("data is required")
+        tags = request.get("tags")
+        if tags is not None and not (
+            isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
+        ):
+            raise bad_request("tags is an object of strings")
+        size = len(encode(tags)) if tags else 0
+        data = encode_data(request["data"], max_bytes=self._max_payload_bytes - size)
+        return data, tags
 
     def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
         pattern = request.get("pattern", "")
@@ -182,20 +198,6 @@ async def _object(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise web.HTTPBadRequest(text="the body is not a JSON object\n")
     return body
-
-
-def _payload(request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
-    """Return the data of a publication as JSON, and its tags."""
-    if "b64data" in request:
-        raise bad_request("b64data is for binary protocols; send data")
-    if "data" not in request:
-        raise bad_request("data is required")
-    tags = request.get("tags")
-    if tags is not None and not (
-        isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
-    ):
-        raise bad_request("tags is an object of strings")
-    return encode_data(request["data"]), tags
 
 
 def _current_trace() -> Context | None:

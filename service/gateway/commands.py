@@ -30,6 +30,7 @@ from service.gateway.codes import (
 )
 from service.gateway.hub import Hub
 from service.gateway.protocol import (
+    MAX_ENVELOPE_BYTES,
     Command,
     Method,
     encode_data,
@@ -176,7 +177,9 @@ class Commands:
         rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
         self._hub.publish(
             channel,
-            encode_data(request["data"]),
+            encode_data(
+                request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
+            ),
             rule=rule,
             source="client",
             info=client.info(),

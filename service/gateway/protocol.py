@@ -33,6 +33,8 @@ class Method(StrEnum):
 
 _METHODS: Final = {method.value: method for method in Method}
 
+MAX_ENVELOPE_BYTES: Final = 4096
+"""What a frame may hold around the data and tags of one publication."""
 PING: Final = b"{}"
 """A server's ping: the empty reply."""
 
@@ -118,16 +120,19 @@ def encode_error(number: int, error: ProtocolError) -> bytes:
     return encode({"id": number, "error": fields})
 
 
-def encode_data(data: object) -> bytes:
+def encode_data(data: object, *, max_bytes: int) -> bytes:
     """Return the data of a publication as it will be embedded.
 
     Raises:
-        ProtocolError: It is nested deeper than can be passed on (107).
+        ProtocolError: It is larger, or nested deeper, than can be passed on (107).
     """
     try:
-        return encode(data)
+        encoded = encode(data)
     except JSONError as error:
         raise bad_request("data is nested too deep") from error
+    if len(encoded) > max_bytes:
+        raise bad_request(f"data is larger than the {max_bytes} bytes that fit a client's queue")
+    return encoded
 
 
 def encode_publication(

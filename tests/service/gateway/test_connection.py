@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from alerts.clock import ManualClock
+from service.gateway.protocol import MAX_ENVELOPE_BYTES
 from tests.support.gateway import API_KEY, running_gateway, until
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -412,3 +413,22 @@ async def test_a_stop_delivers_what_was_accepted_and_says_when_to_come_back():
             assert answer.status == 503
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await running.http.ws_connect(running.websocket_url)
+
+
+@pytest.mark.parametrize(("extra", "fits"), [(0, True), (1, False)])
+async def test_a_publication_that_no_client_could_take_is_refused(extra, fits):
+    """107 to its publisher, back end or client; else it would cost every subscriber its place."""
+    size = 16384 - MAX_ENVELOPE_BYTES + extra
+    data = "x" * (size - 2)
+    async with running_gateway(max_queue_size="16KiB") as running, running.client() as client:
+        await client.subscribe("a")
+        ours = await client.call(publish={"channel": "a", "data": data})
+        theirs = await running.api("publish", {"channel": "a", "data": data})
+        tagged = await running.api(
+            "publish", {"channel": "a", "data": data[:-100], "tags": {"t": "x" * (92 + extra)}}
+        )
+
+        for answer in (ours, theirs, tagged):
+            assert ("error" not in answer) is fits
+            assert fits or answer["error"]["code"] == 107
+        assert "unsubscribe" in await client.call(unsubscribe={"channel": "a"})
