@@ -8,8 +8,11 @@ AlertsError
 ├── SnapshotError          a snapshot of the series that cannot be used (alerts.series)
 ├── NotationError          a text that is no series (alerts.promql)
 ├── TemplateError          a template that cannot be parsed or executed (alerts.templates)
+├── RuleError              a rule whose result cannot be used (alerts.rules)
 ├── StorageError           the database cannot be opened, migrated or written (alerts.storage)
-└── DeliveryError          a notification a receiver did not accept (alerts.notify)
+├── TransportError         a request that got no answer (alerts.notify)
+├── DeliveryError          a notification a receiver did not accept (alerts.notify)
+└── APIError               a request that is not answered with data (alerts.api)
 
 Subclasses live beside the code that raises them and carry their data as attributes; the text is
 for the person who must act.

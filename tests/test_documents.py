@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from alerts.clock import ManualClock
+from alerts.series.store import SeriesStore
 from service import __version__
 from service.config.settings import Settings
 from service.config.shapes import dotted, settings_shape
@@ -65,7 +67,7 @@ def write_files(document: Path, directory: Path) -> None:
 def listed(document: str, marker: str) -> list[str]:
     """Return the names in the paragraph after a marker."""
     _, _, rest = (ROOT / document).read_text("utf-8").partition(f"<!-- {marker} -->\n")
-    return re.findall(r"`(\w+)`", rest.partition("\n\n")[0])
+    return re.findall(r"`([\w.]+)`", rest.partition("\n\n")[0])
 
 
 def leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -139,6 +141,17 @@ def test_rule_files_are_good(document: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_unit_tests_of_rules_pass(document: Path, tmp_path: Path) -> None:
+    """Each unit test of rules in a document passes ``rules test``."""
+    write_files(document, tmp_path)
+    files = sorted(str(path) for path in tmp_path.rglob("*-test.yml"))
+    if files:
+        outcome = gatewatch("rules", "test", *files, directory=tmp_path)
+
+        assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_routes_are_good(document: Path, tmp_path: Path) -> None:
     """Each Alertmanager configuration in a document is accepted."""
     write_files(document, tmp_path)
@@ -196,13 +209,45 @@ def test_tables_of_settings_are_current() -> None:
 def test_functions_are_listed() -> None:
     """docs/alerting.md lists the functions and aggregations that can be used, and no others."""
     # Imported here, so that a change in these modules costs this test alone.
-    from alerts.promql import aggregations  # noqa: PLC0415
-    from alerts.promql.evaluator import FUNCTIONS  # noqa: PLC0415
-    from alerts.rules.template_functions import FUNCTIONS as TEMPLATES  # noqa: PLC0415
+    from alerts.promql.signatures import AGGREGATIONS, FUNCTIONS  # noqa: PLC0415
+    from alerts.rules import template_functions as templates  # noqa: PLC0415
 
-    assert listed("docs/alerting.md", "functions") == sorted(FUNCTIONS)
-    assert listed("docs/alerting.md", "aggregations") == sorted(aggregations.NAMES)
-    assert listed("docs/alerting.md", "template functions") == sorted(TEMPLATES)
+    stable = [name for name, signature in FUNCTIONS.items() if not signature.experimental]
+    of_templates = {*templates.FUNCTIONS, *templates.CONTEXT_FUNCTIONS}
+    assert listed("docs/alerting.md", "functions") == sorted(stable)
+    assert listed("docs/alerting.md", "aggregations") == sorted(AGGREGATIONS)
+    assert listed("docs/alerting.md", "template functions") == sorted(of_templates)
+
+
+def test_reloadable_settings_are_listed() -> None:
+    """docs/configuration.md lists the settings that take effect at a reload."""
+    from service.reloading import RELOADABLE  # noqa: PLC0415
+
+    assert listed("docs/configuration.md", "reloadable") == sorted(RELOADABLE)
+
+
+def test_paths_of_the_query_api_are_listed() -> None:
+    """docs/alerting.md lists the paths of the Prometheus HTTP API, and no others."""
+    from alerts.api.pool import QueryPool  # noqa: PLC0415
+    from alerts.api.prometheus import PrometheusParts, ServerInfo, prometheus_routes  # noqa: PLC0415
+    from alerts.promql.engine import Engine  # noqa: PLC0415
+
+    clock = ManualClock()
+    store = SeriesStore(clock=clock, retention_s=60)
+    parts = PrometheusParts(
+        Engine(store),
+        store,
+        find_rules=lambda: None,
+        metadata=tuple,
+        pool=QueryPool(clock=clock),
+        clock=clock,
+        info=ServerInfo("", "", 0.0, 60.0, {}),
+    )
+    there = {route.path.removeprefix("/api/v1/") for route in prometheus_routes(parts)}
+    _, _, page = (ROOT / "docs/alerting.md").read_text("utf-8").partition("## Queries over HTTP")
+    rows = re.findall(r"^\| (`.+?) \|", page.partition("\n## ")[0], re.MULTILINE)
+
+    assert {path.replace("NAME", "{name}") for path in re.findall("`(.+?)`", str(rows))} == there
 
 
 def test_shipped_rules_are_listed() -> None:
