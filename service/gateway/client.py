@@ -228,7 +228,8 @@ class Client:
         if self.state is State.CLOSING:
             return
         self.ended(reason, by_us=True)
-        self._transport.write(close_frame(reason))
+        if not self._transport.is_closing():  # uvloop's raise when they are written to later
+            self._transport.write(close_frame(reason))
         timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
         self._close_timer = self._clock.call_later(timeout_s, self.abort)
 

@@ -113,7 +113,7 @@ class WebSocketEndpoint:
                 return
             else:
                 if isinstance(message.data, WebSocketError):  # the library has told the peer
-                    client.ended(CloseReason(message.data.code, "not WebSocket"), by_us=True)
+                    client.ended(CloseReason(int(message.data.code), "not WebSocket"), by_us=True)
                 return
 
     async def _on_frame(self, client: Client, frame: bytes) -> None:

@@ -12,6 +12,9 @@ import jwt
 import pytest
 
 from alerts.clock import ManualClock
+from service.config.settings import GatewaySettings
+from service.gateway.channels import ChannelRules
+from service.gateway.codes import SHUTDOWN
 from tests.support.gateway import RunningGateway, running_gateway, until
 
 SECRET = "a secret of at least thirty-two bytes"
@@ -255,3 +258,30 @@ async def test_who_says_goodbye_without_reading_does_not_keep_its_socket():
 
         await until(lambda: len(running.gateway.connections) == 0)
         await until(lambda: connection.queued_bytes == 0)
+
+
+def test_on_uvloop_a_connection_that_is_gone_spoils_nothing():
+    """Its transport raises when written to: neither the neighbours' messages nor a stop may fail."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        async with running_gateway() as running, peer(running, CONNECT, SUBSCRIBE) as gone:
+            (connection,) = running.gateway.connections
+            async with running.client() as neighbour:
+                await neighbour.subscribe("a")
+                gateway = running.gateway
+
+                connection.abort()
+                await asyncio.sleep(0)  # the transport is told, the endpoint not yet
+                rule = ChannelRules(GatewaySettings()).rule("a")
+                gateway.hub.publish("a", b"1", rule=rule, source="api")
+                draining = asyncio.create_task(gateway.drain())
+                connection.close(SHUTDOWN)
+
+                assert await neighbour.published() == 1
+                assert await neighbour.closed() == (3001, "shutdown")
+                assert (await draining).aborted == 0
+            assert await gone.reader.read() == b""
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
