@@ -261,7 +261,7 @@ async def test_who_says_goodbye_without_reading_does_not_keep_its_socket():
 
 
 def test_on_uvloop_a_connection_that_is_gone_spoils_nothing():
-    """Its transport raises when written to: neither the neighbours' messages nor a stop may fail."""
+    """Its transport raises when written to; neighbours get their messages, and a stop ends."""
     uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> None:
