@@ -20,6 +20,7 @@ from service.config.types import (
     NamespaceName,
     Port,
     PositiveDuration,
+    QueueSize,
     Secret,
     Size,
     contradiction,
@@ -126,8 +127,9 @@ class GatewaySettings(Section):
     """Largest frame a client may send."""
     max_api_body_size: Size = 8 * 1024 * 1024
     """Largest request body of the server API."""
-    max_queue_size: Size = 1024 * 1024
-    """Bytes waiting for one slow client at most; past it the client is disconnected."""
+    max_queue_size: QueueSize = 1024 * 1024
+    """Bytes waiting for one slow client at most; past it the client is disconnected. Publications
+    that do not fit, with 4KiB to spare, are refused."""
     max_channels_per_connection: Count = 128
     """Channels one connection may be subscribed to."""
     drain_timeout: PositiveDuration = 10.0
@@ -377,6 +379,17 @@ class Settings(Section):
     """Traces, metrics and logs."""
     alerts: AlertsSettings = AlertsSettings()
     """Rules, their evaluation and where alerts go."""
+
+    @model_validator(mode="after")
+    def _batches_fit_queues(self) -> Self:
+        if self.batching.max_bytes > self.gateway.max_queue_size:
+            raise contradiction(
+                "a client whose queue is smaller than a batch is disconnected by the first full "
+                "one: batching.max_bytes must not be larger than gateway.max_queue_size",
+                ("batching", "max_bytes"),
+                ("gateway", "max_queue_size"),
+            )
+        return self
 
     @model_validator(mode="after")
     def _operations_protected(self) -> Self:

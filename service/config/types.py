@@ -35,6 +35,7 @@ _SIZE_UNITS = {
     "MB": 1000**2,
     "GB": 1000**3,
 }
+_MIN_QUEUE_BYTES = 16 * 1024
 _NAMESPACE = r"^[-a-zA-Z0-9_]{2,}$"
 _CHECK = r"^[a-zA-Z0-9][-a-zA-Z0-9_. ]{0,127}$"
 
@@ -88,6 +89,16 @@ Size = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "format": "byte-size"}),
 ]
 """Bytes; written with a unit, such as 64KiB."""
+
+
+def _queue_size(value: int) -> int:
+    if value < _MIN_QUEUE_BYTES:
+        raise ValueError(f"{format_size(value)} has no room for a message; 16KiB are the least")
+    return value
+
+
+QueueSize = Annotated[Size, AfterValidator(_queue_size)]
+"""Bytes that may wait for one client: at least a small message and what is around it."""
 
 
 def _secret(value: SecretStr) -> SecretStr:

@@ -26,7 +26,7 @@ from service.scheduler import Scheduler
 from service.telemetry.instruments import DEFINITIONS, Instruments
 from service.telemetry.observers import Observers
 from tests.support.app import Readings, api_headers, labels, readings, running_app
-from tests.support.gateway import OPEN, RawClient, until
+from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
@@ -203,7 +203,7 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
             tmp_path,
-            gateway={**OPEN, "port": 0, "max_queue_size": 1024},
+            gateway={**OPEN, "port": 0, "max_queue_size": "64KiB"},
             telemetry={
                 "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},
                 "collect_interval": "100ms",
@@ -214,7 +214,7 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
         ) as app:
             await app.telemetry.collection.collect_now()
             async with aiohttp.ClientSession() as session:
-                await lose_a_slow_client(session, app.gateway_url)
+                await make_everything_happen(app, session)
             for group in app.alerting.groups:
                 await app.alerting.evaluate(group, round(SystemClock().time() * 1000))
             await app.scheduler.run_now(job_name("web"))
@@ -246,19 +246,25 @@ async def everything(app: App) -> Readings:
         raise AssertionError(f"nothing ever filled {sorted(missing)}") from error
 
 
-async def lose_a_slow_client(session: aiohttp.ClientSession, gateway_url: str) -> None:
-    """Deliver a message, then one that is larger than a client may queue."""
-    url = gateway_url.replace("http", "ws", 1) + "/connection/websocket"
+async def make_everything_happen(app: App, session: aiohttp.ClientSession) -> None:
+    """Deliver a message, and lose a client that does not read."""
+
+    async def publish(channel: str, data: Any) -> None:
+        body = {"channel": channel, "data": data}
+        async with session.post(
+            f"{app.gateway_url}/api/publish", json=body, headers=api_headers()
+        ) as answer:
+            assert await answer.json() == {"result": {}}
+
+    async def is_lost() -> bool:
+        return bool(app.gateway.connections.stats.closed)
+
+    url = app.gateway_url.replace("http", "ws", 1) + "/connection/websocket"
     async with session.ws_connect(url) as socket:
         client = RawClient(socket)
         await client.call(connect={})
         await client.subscribe("news")
-        for data in ("small", "x" * 2048):
-            async with session.post(
-                f"{gateway_url}/api/publish",
-                json={"channel": "news", "data": data},
-                headers=api_headers(),
-            ) as answer:
-                assert await answer.json() == {"result": {}}
+        await publish("news", "small")
         assert await client.published() == "small"
-        assert (await client.closed())[0] == 3008
+        await lose_a_slow_client(client, publish, is_lost)
+    assert app.gateway.connections.stats.closed == {3008: 1}

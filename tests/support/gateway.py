@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from random import Random
@@ -112,6 +112,19 @@ class RawClient:
         """Return the data of the next publication."""
         return (await self.reply())["push"]["pub"]["data"]
 
+    def stop_reading(self) -> None:
+        """Leave what comes in the buffers on the way, until they are full."""
+        self._transport().pause_reading()
+
+    def vanish(self) -> None:
+        """Drop the connection without a goodbye."""
+        self._transport().abort()
+
+    def _transport(self) -> asyncio.Transport:
+        connection = self.socket._conn
+        assert connection is not None and connection.transport is not None
+        return connection.transport
+
     async def closed(self) -> tuple[int | None, str]:
         """Wait for the end and return its code and reason."""
         while True:
@@ -152,6 +165,21 @@ async def running_gateway(
         for client in gateway.connections:
             client.abort()
         await runner.cleanup()
+
+
+async def lose_a_slow_client(
+    client: RawClient,
+    publish: Callable[[str, Any], Awaitable[None]],
+    is_lost: Callable[[], Awaitable[bool]],
+) -> None:
+    """Let a subscriber of ``news`` stop reading, and publish until it was cut off as slow."""
+    client.stop_reading()
+    for _ in range(2000):
+        await publish("news", "x" * 60_000)
+        if await is_lost():
+            client.vanish()
+            return
+    raise AssertionError("2000 publications were not enough to fill its queue")
 
 
 async def until(condition: Any, *, what: str = "the condition") -> None:

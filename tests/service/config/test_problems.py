@@ -19,6 +19,7 @@ WRONG_VALUES = [
     ("gateway: {ping_interval: [1]}", "[1] is not a duration; write one such as 30s or 1h30m"),
     ("gateway: {max_message_size: 64k}", "'64k' is not a size; write one such as 512B, 64KiB"),
     ("gateway: {max_message_size: 0}", "got 0, expected a size such as 512B or 64KiB, and more th"),
+    ("gateway: {max_queue_size: 4KiB}", "4KiB has no room for a message; 16KiB are"),
     ("gateway: {namespaces: [{name: '!'}]}", "gateway.namespaces[0].name: '!' is no name for a na"),
     (
         "gateway: {namespaces: [3]}",
@@ -107,6 +108,11 @@ CONTRADICTIONS = [
     ("operations: {host: ''}", "operations.host: every address is open to the network"),
     ("operations: {auth: {username: x}}", "operations.auth.username: username and password are"),
     ("operations: {auth: {password: x}}", "operations.auth.password: username and password are"),
+    (
+        "batching: {max_bytes: 2MiB}",
+        "1:23: batching.max_bytes: a client whose queue is smaller than a batch is disconnected",
+    ),
+    ("gateway: {max_queue_size: 32KiB}", "gateway.max_queue_size: a client whose queue is sm"),
     (
         "gateway: {host: 0.0.0.0, api_key: dev-key}",
         "gateway.api_key: the key of the shipped example is known to everyone",

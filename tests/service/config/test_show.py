@@ -108,7 +108,12 @@ FILES = some(
             st.fixed_dictionaries({"name": NAMES}), max_size=3, unique_by=lambda one: one["name"]
         ),
     ),
-    batching=some(max_messages=COUNTS, max_bytes=SIZES, max_delay=DURATIONS, eager=st.booleans()),
+    batching=some(
+        max_messages=COUNTS,
+        max_bytes=st.integers(1, 1024 * 1024),  # a default queue holds no larger batch
+        max_delay=DURATIONS,
+        eager=st.booleans(),
+    ),
     health=some(
         interval=DURATIONS,
         checks=st.lists(CHECKS, max_size=3, unique_by=lambda one: one["name"]),
