@@ -255,9 +255,8 @@ def _named(vector: Vector) -> Vector:
 
 def _samples(vector: Vector) -> tuple[Sample, ...]:
     labels: Sequence[Labels] = vector.frame.labels
-    values, present = vector.values[:, 0], vector.present[:, 0]
-    if not present.all():
-        rows = np.flatnonzero(present)
+    values, rows = vector.values[:, 0], np.flatnonzero(vector.present[:, 0])
+    if len(rows) != len(labels):
         labels = [labels[row] for row in rows.tolist()]
         values = values[rows]
     # What Sample(...) does, without a frame of Python for each of them.

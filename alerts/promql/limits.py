@@ -30,15 +30,17 @@ class Budget:
     __slots__ = ("_cancelled", "_clock", "_deadline_s", "_limit", "used")
 
     def __init__(self, max_samples: int, limits: QueryLimits | None, clock: Clock) -> None:
-        limits = limits or QueryLimits()
         self.used = 0
         self._limit = max_samples
-        if limits.max_samples is not None:
-            self._limit = min(max_samples, limits.max_samples)
-        self._cancelled = limits.cancelled
+        self._cancelled: threading.Event | None = None
         self._clock = clock
-        timeout_s = limits.timeout_s
-        self._deadline_s = None if timeout_s is None else clock.monotonic() + timeout_s
+        self._deadline_s: float | None = None
+        if limits is not None:
+            self._cancelled = limits.cancelled
+            if limits.max_samples is not None:
+                self._limit = min(max_samples, limits.max_samples)
+            if limits.timeout_s is not None:
+                self._deadline_s = clock.monotonic() + limits.timeout_s
 
     def check(self) -> None:
         """Go on only while there is time and somebody waits.
