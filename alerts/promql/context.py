@@ -12,9 +12,12 @@ from alerts.promql.vectors import NAME_LABELS, Frame, Times, Vector, merge_equal
 from alerts.series.store import SeriesStore
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Context:
-    """One evaluation, or the inner one of a subquery.
+    """One evaluation, or the inner one of a subquery. Nobody changes it.
+
+    It is not frozen, as there is one for every evaluation of a rule and making a frozen one takes
+    thrice as long.
 
     Attributes:
         store: Where the series are.

@@ -51,7 +51,10 @@ def evaluate(node: Node, context: Context) -> Value:
     context.budget.check()
     match node:
         case Number():
-            return np.full(context.steps, node.value)
+            # Rules spend their time in small steps: np.full takes thrice as long.
+            number = np.empty(context.steps)
+            number.fill(node.value)
+            return number
         case String():
             return node.value
         case Selector():

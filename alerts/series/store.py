@@ -189,6 +189,8 @@ class SeriesStore:
         previous: Selection | None,
         after_ms: int,
         until_ms: int,
+        *,
+        newest: bool = False,
     ) -> tuple[Selection, list[Block]]:
         """Return the matching series and their samples with ``after_ms < t <= until_ms``.
 
@@ -198,13 +200,14 @@ class SeriesStore:
                 about it has changed, so that work derived from it stays good.
             after_ms: Unix milliseconds, exclusive.
             until_ms: Unix milliseconds, inclusive.
+            newest: Whether to leave out all but the newest time of each block.
         """
         with self._lock:
             selection = self._refresh(matchers, previous)
-            blocks = [
-                Block(part.positions, *part.source.window(part.rows, after_ms, until_ms))
-                for part in selection.parts
-            ]
+            blocks = []
+            for part in selection.parts:
+                read = part.source.newest if newest else part.source.window
+                blocks.append(Block(part.positions, *read(part.rows, after_ms, until_ms)))
         return selection, blocks
 
     def label_names(self) -> list[str]:
