@@ -78,5 +78,6 @@ class Context:
                 return Frame(labels, (True,) * len(labels))
             return Frame(label_set.drop(NAME_LABELS) for label_set in labels)
 
-        frame = self.memo.recall((slot, "without names"), (vector.frame,), drop)
+        name = ("without names", self.delays_names)
+        frame = self.memo.share(slot, name, vector.frame, drop)
         return merge_equal_labels(Vector(frame, vector.values, vector.present))

@@ -152,7 +152,7 @@ def _read(
     )
     if selection is not previous:
         memo.remember(name, selection)
-    frame = memo.recall((selector.slot, "frame"), (selection,), lambda: Frame(selection.labels))
+    frame = memo.share(selector.slot, "frame", selection, lambda: Frame(selection.labels))
     return frame, blocks
 
 
