@@ -18,6 +18,8 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from aiohttp import web
+from aiohttp.typedefs import Handler
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
@@ -34,6 +36,7 @@ from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
+from service.data_directory import DataDirectory
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -111,6 +114,7 @@ class App:
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._parts = Parts()
         self._started = False
+        self._was_started = False
         # What can be refused comes before telemetry, whose exporters have threads from the start.
         self.store = SeriesStore(
             clock=self._clock,
@@ -121,7 +125,8 @@ class App:
                 settings.alerts.max_memory,
             ),
         )
-        self._snapshot = SnapshotFile(settings.service.data_dir / SNAPSHOT_FILE, self.store)
+        self._data = DataDirectory(settings.service.data_dir)
+        self._snapshot = SnapshotFile(self._data.path / SNAPSHOT_FILE, self.store)
         self.engine = Engine(self.store)
         _check_names(settings)
         with _as_configuration():
@@ -178,6 +183,7 @@ class App:
 
         Raises:
             StartError: A port cannot be had.
+            ConfigurationError: The data directory cannot be used, or another process has it.
             StorageError: The database cannot be used.
         """
         try:
@@ -185,7 +191,7 @@ class App:
         except BaseException:
             await self.aclose()
             raise
-        self._started = True
+        self._started = self._was_started = True
         _LOG.info("gateway on %s, operations on %s", self.gateway_url, self.operations_url)
         return self
 
@@ -241,7 +247,11 @@ class App:
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
+        # Ports and the data directory are had before anything is read, sent or written: what fails
+        # later is rare, and a start that fails must not touch the state of a process that runs.
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
+        await parts.start("gateway listener", self._gateway_listener, stop_timeout_s=5)
+        await parts.start("data directory", self._data, stop_timeout_s=5)
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
@@ -257,20 +267,22 @@ class App:
         self._add_jobs()
         self._observe()
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
-        # The last to come up and the first to drain: clients find everything else running.
+        # The first to go: clients are drained while everything else is still running.
         await parts.start(
-            "gateway", self._serving(), stop_timeout_s=settings.gateway.drain_timeout + 5
+            "gateway", self._draining(), stop_timeout_s=settings.gateway.drain_timeout + 5
         )
 
     def _alerting(self) -> Alerting:
         settings = self.settings.alerts
-        database = self.settings.service.data_dir / "gatewatch.db"
+        url = settings.storage_url
+        if not url:
+            url = f"sqlite:///{self._data.private_file('gatewatch.db').absolute()}"
         return Alerting(
             engine=self.engine,
             store=self.store,
             groups=self._rules,
             routing=self._routing,
-            database=Database(settings.storage_url or f"sqlite:///{database.absolute()}"),
+            database=Database(url),
             transport=PoolTransport(self._pool),
             clock=self._clock,
             random=self._random,
@@ -330,7 +342,10 @@ class App:
 
     @asynccontextmanager
     async def _keeping_series(self) -> AsyncIterator[None]:
-        """Have the series of the process before, and leave them to the next."""
+        """Have the series of the process before, and leave them to the next.
+
+        A process that never came up leaves what it found.
+        """
         size = await asyncio.to_thread(self._snapshot.load)
         if size is not None:
             _LOG.info("%d series restored, %d bytes", size.series, size.bytes)
@@ -338,7 +353,8 @@ class App:
             yield
         finally:
             try:
-                await asyncio.to_thread(self._snapshot.save)
+                if self._was_started:
+                    await asyncio.to_thread(self._snapshot.save)
             except OSError as error:
                 _LOG.error("the series were not written, the next start has older ones: %s", error)
 
@@ -390,6 +406,7 @@ class App:
     def _listener_for_clients(self) -> Listener:
         settings = self.settings.gateway
         application = self.gateway.application()
+        application.middlewares.append(self._when_started)
         self._requests.install(application)
         return Listener(
             "gateway",
@@ -399,18 +416,27 @@ class App:
             setting="gateway.port",
         )
 
+    @web.middleware
+    async def _when_started(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Send clients away that come while the other parts are still starting."""
+        if self._was_started:
+            return await handler(request)
+        body = encode({"status": "starting"})
+        return web.Response(status=503, body=body, content_type="application/json")
+
     @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        """Take connections; on leaving, stop taking them and drain those that are open."""
-        async with self._gateway_listener as listener:
-            try:
-                yield
-            finally:
-                await listener.stop_accepting()
-                # Half of the time is for clients, at most; the other parts must end as well.
-                report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
-                if report.closed or report.aborted:
-                    _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
+    async def _draining(self) -> AsyncIterator[None]:
+        """On leaving, take no more connections and drain those that are open."""
+        listener = self._gateway_listener
+        try:
+            yield
+        finally:
+            await listener.stop_accepting()
+            # Half of the time is for clients, at most; the other parts must end as well.
+            report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
+            await listener.aclose()
+            if report.closed or report.aborted:
+                _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
 
 
 async def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
