@@ -10,10 +10,8 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from importlib.resources import as_file, files
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
 from typing import Final, Self, TextIO
@@ -25,15 +23,20 @@ from opentelemetry.sdk.trace import SpanProcessor
 from alerts.alerting import Alerting, AlertingOptions
 from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
-from alerts.errors import AlertsError, DocumentError, Problem
+from alerts.errors import AlertsError, Problem
 from alerts.promql.engine import Engine
-from alerts.routing.config import RoutingConfig, load_routing, log_routing
-from alerts.rules.file import find_rule_files, load_rules
-from alerts.rules.model import GroupDefinition
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
+from service.checking import (
+    CONNECTIONS_CHECK,
+    HTTP_POOL_CHECK,
+    Documents,
+    doubts,
+    read_configured,
+    read_documents,
+)
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
 from service.data_directory import DataDirectory
@@ -57,7 +60,7 @@ from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
 from service.query_api import query_routes
-from service.reloading import Documents, Reloader
+from service.reloading import Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
@@ -65,8 +68,6 @@ from service.telemetry.providers import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)
 
-CONNECTIONS_CHECK: Final = "gateway-connections"
-HTTP_POOL_CHECK: Final = "http-pool"
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
 
 
@@ -94,6 +95,7 @@ class App:
         span_processors: Sequence[SpanProcessor] = (),
         log_stream: TextIO | None = None,
         reread: Callable[[], Settings] | None = None,
+        locate: Callable[[Problem], Problem] = lambda problem: problem,
     ) -> None:
         """Build the parts; nothing runs yet.
 
@@ -105,6 +107,7 @@ class App:
             span_processors: More consumers of finished spans.
             log_stream: Where log lines go; standard error by default.
             reread: Reads the settings again for ``reload``; they stay as they are by default.
+            locate: Finds the place of what a reload finds wrong with settings that were reread.
 
         Raises:
             ConfigurationError: Settings, rules or routes that cannot be used.
@@ -128,10 +131,9 @@ class App:
         self._data = DataDirectory(settings.service.data_dir)
         self._snapshot = SnapshotFile(self._data.path / SNAPSHOT_FILE, self.store)
         self.engine = Engine(self.store)
-        _check_names(settings)
-        with _as_configuration():
-            self._rules = _load_rules(settings.alerts, self.engine)
-            self._routing = _load_routing(settings.alerts)
+        self._rules, self._routing = read_configured(
+            settings, engine=self.engine, environment=environment
+        )
         self.telemetry = Telemetry(
             settings,
             environment=environment,
@@ -164,6 +166,7 @@ class App:
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
+        self._locate = locate
         self.alerting: Alerting
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
@@ -192,6 +195,8 @@ class App:
             await self.aclose()
             raise
         self._started = self._was_started = True
+        for doubt in doubts(self.settings):
+            _LOG.warning("%s", self._locate(doubt))
         _LOG.info("gateway on %s, operations on %s", self.gateway_url, self.operations_url)
         return self
 
@@ -303,8 +308,10 @@ class App:
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, alerts: AlertsSettings) -> Documents:
-        with _as_configuration():
-            return _load_rules(alerts, self.engine), _load_routing(alerts)
+        try:
+            return read_documents(alerts, self.engine)
+        except ConfigurationError as error:
+            raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
@@ -439,10 +446,15 @@ class App:
                 _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
 
 
-async def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+async def serve(
+    settings: Settings,
+    reread: Callable[[], Settings] | None = None,
+    locate: Callable[[Problem], Problem] = lambda problem: problem,
+) -> int:
     """Run until SIGTERM or SIGINT and return the exit code; a second signal does not wait.
 
-    SIGHUP has the configuration read again, for which ``reread`` reads the settings.
+    SIGHUP has the configuration read again, for which ``reread`` reads the settings and ``locate``
+    finds the places of problems in them.
     """
     stop = asyncio.Event()
     hang_up = asyncio.Event()
@@ -451,7 +463,7 @@ async def serve(settings: Settings, reread: Callable[[], Settings] | None = None
         loop.add_signal_handler(number, stop.set)
     # Also before the parts are up, as it would end the process otherwise.
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    app = App(settings, environment=os.environ, reread=reread)
+    app = App(settings, environment=os.environ, reread=reread, locate=locate)
     async with app, asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
         await stop.wait()
@@ -472,37 +484,3 @@ async def _reload_on(event: asyncio.Event, app: App) -> None:
             continue  # logged and counted where it happened
         except Exception:  # noqa: BLE001 - supervisor: a defect here must not end the process
             _LOG.exception("the configuration could not be reloaded")
-
-
-def _load_rules(alerts: AlertsSettings, engine: Engine) -> tuple[GroupDefinition, ...]:
-    """Read the configured rule files and the rules gatewatch ships."""
-    with ExitStack() as stack:
-        rule_files = list(find_rule_files(alerts.rule_files, base_dir=Path()))
-        if alerts.default_rules:
-            shipped = files("alerts.rules") / "packs" / "gatewatch.yaml"
-            rule_files.insert(0, stack.enter_context(as_file(shipped)))
-        return load_rules(rule_files, engine=engine, default_interval_s=alerts.evaluation_interval)
-
-
-def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
-    """Read the routes; without a file alerts go to the log."""
-    if alerts.alertmanager_config is None:
-        return log_routing()
-    return load_routing(alerts.alertmanager_config)
-
-
-def _check_names(settings: Settings) -> None:
-    """Refuse configured checks that are called like the built-in ones."""
-    taken = {CONNECTIONS_CHECK, HTTP_POOL_CHECK} & {check.name for check in settings.health.checks}
-    if taken:
-        message = f"health.checks: {', '.join(sorted(taken))} is a built-in check; rename yours"
-        raise ConfigurationError([Problem("settings", 0, 0, message)])
-
-
-@contextmanager
-def _as_configuration() -> Iterator[None]:
-    """Report what is wrong in rule and routing files as configuration errors."""
-    try:
-        yield
-    except DocumentError as error:
-        raise ConfigurationError(list(error.problems)) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +13,7 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from alerts.routing.config import RoutingConfig
-from alerts.rules.model import GroupDefinition
+from service.checking import Documents
 from service.config.settings import AlertsSettings, Settings
 from service.errors import GatewatchError
 from service.rule_jobs import RuleJobs
@@ -26,9 +25,6 @@ RELOADABLE: Final = frozenset(
     for name in ("rule_files", "default_rules", "evaluation_interval", "alertmanager_config")
 )
 """The settings that take effect when the configuration is read again."""
-
-Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
-"""What the files besides the settings say: rules and routes."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import glob
 import logging
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,8 +38,6 @@ _GROUP_KEYS: Final = Keys(("name", "interval", "query_offset", "limit", "labels"
 _RULE_KEYS: Final = Keys(
     ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
 )
-_DOCUMENT_START: Final = re.compile(r"---(?:[ \t].*)?")
-_OUTSIDE_DOCUMENTS: Final = re.compile(r"[ \t]*(?:#.*)?|%.*|\.\.\.(?:[ \t].*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,29 +57,36 @@ class RuleFiles:
     duplicates: tuple[Problem, ...] = ()
 
 
-def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> tuple[Path, ...]:
-    """Return the files that paths and globs name, each once, in order.
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """What paths and globs of rule files came to.
+
+    Attributes:
+        paths: The files, each once, in order.
+        missing: The index and full path of each path without wildcards that names no file.
+    """
+
+    paths: tuple[Path, ...]
+    missing: tuple[tuple[int, Path], ...] = ()
+
+
+def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> FoundFiles:
+    """Look for the files that paths and globs name.
 
     A glob that matches nothing is only logged: a directory of rules may be empty for a while.
-
-    Raises:
-        DocumentError: A path without wildcards names no file.
     """
     found: dict[Path, None] = {}
-    problems: list[Problem] = []
-    for pattern in patterns:
+    missing: list[tuple[int, Path]] = []
+    for index, pattern in enumerate(patterns):
         # Path.glob refuses absolute patterns, which is what settings are resolved to.
         names = glob.glob(str(base_dir / pattern), recursive=True)  # noqa: PTH207 - see above
         files = [path for path in map(Path, sorted(names)) if path.is_file()]
         if not files and glob.has_magic(pattern):
             _log.warning("no rule file matches %s in %s", pattern, base_dir)
         elif not files:
-            message = "there is no such rule file"
-            problems.append(Problem(str(base_dir / pattern), 0, 0, message))
+            missing.append((index, base_dir / pattern))
         found.update(dict.fromkeys(files))
-    if problems:
-        raise DocumentError(problems)
-    return tuple(found)
+    return FoundFiles(tuple(found), tuple(missing))
 
 
 def load_rules(
@@ -91,7 +95,7 @@ def load_rules(
     """Read rule files.
 
     Args:
-        files: The files, as ``find_rule_files`` returns them.
+        files: The files, as ``find_rule_files`` finds them.
         engine: Prepares the expressions.
         default_interval_s: Seconds between evaluations of groups that do not say.
 
@@ -132,16 +136,11 @@ def check_rules(
 
 def _second_document(document: Document) -> list[Problem]:
     """Return a warning where a second YAML document starts."""
-    is_inside = False
-    for number, line in enumerate(document.source.splitlines(), 1):
-        if _DOCUMENT_START.fullmatch(line):
-            if is_inside:
-                message = "a second YAML document starts here; it is ignored"
-                return [Problem(document.file, number, 1, message)]
-            is_inside = True
-        elif not _OUTSIDE_DOCUMENTS.fullmatch(line):
-            is_inside = True
-    return []
+    place = document.second()
+    if place is None:
+        return []
+    message = "a second YAML document starts here; it is ignored"
+    return [Problem(document.file, place.line, place.column, message)]
 
 
 def read_groups(

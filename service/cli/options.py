@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from alerts.errors import Problem
+
 if TYPE_CHECKING:
+    from service.config.settings import Settings
     from service.config.sources import LoadedSettings
 
 ConfigOption = Annotated[
@@ -45,3 +48,35 @@ def load(file: Path | None, overrides: Sequence[str] | None) -> LoadedSettings:
     from service.config.sources import load_settings
 
     return load_settings(file, environ=os.environ, overrides=overrides or ())
+
+
+class Configuration:
+    """The settings of a process that reads them again, and the places of those read last."""
+
+    def __init__(self, file: Path | None, overrides: Sequence[str]) -> None:
+        """Read them.
+
+        Raises:
+            ConfigurationError: Lists every problem.
+        """
+        self._file = file
+        self._overrides = overrides
+        self._loaded = load(file, overrides)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings that were read last."""
+        return self._loaded.settings
+
+    def reread(self) -> Settings:
+        """Read them again.
+
+        Raises:
+            ConfigurationError: Lists every problem; those read before stay.
+        """
+        self._loaded = load(self._file, self._overrides)
+        return self._loaded.settings
+
+    def located(self, problem: Problem) -> Problem:
+        """Return a problem with one of them at the place where it was given."""
+        return self._loaded.located(problem)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alerts.errors import DocumentError, Problem
 from service.cli import options
 from service.cli.output import (
     EXIT_FAILED,
@@ -19,11 +18,11 @@ from service.cli.output import (
     write_json,
     write_line,
     write_problems,
+    write_warnings,
 )
 
 if TYPE_CHECKING:
     from alerts.rules.file import RuleFiles
-    from alerts.rules.model import GroupDefinition
     from alerts.rules.unit_tests import Failure, FileResult
 
 FilesArgument = Annotated[
@@ -79,7 +78,7 @@ def check(
         listed = problems_as_data(warnings)["problems"]
         write_json({**problems_as_data(problems), "warnings": listed})
     else:
-        _write_warnings(warnings)
+        write_warnings(warnings)
         write_problems(problems)
         for file in files if not problems else ():
             counts = [len(group.rules) for group in found.groups if group.file == str(file)]
@@ -149,18 +148,6 @@ def test(
         raise typer.Exit(EXIT_FAILED)
 
 
-def read_rules(files: Iterable[Path]) -> tuple[GroupDefinition, ...]:
-    """Read rule files as the running service would.
-
-    Raises:
-        DocumentError: Something is wrong; lists the problems of all files.
-    """
-    found = _check(files)
-    if found.problems:
-        raise DocumentError(list(found.problems))
-    return found.groups
-
-
 def _check(files: Iterable[Path]) -> RuleFiles:
     from alerts.clock import SystemClock
     from alerts.promql.engine import Engine
@@ -188,13 +175,8 @@ def _name_filter(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda name: any(matches(name) for matches in tests)
 
 
-def _write_warnings(warnings: Iterable[Problem]) -> None:
-    for warning in warnings:
-        write_error(warning.place, f"warning: {warning.message}")
-
-
 def _write_result(result: FileResult, *, diff: bool) -> None:
-    _write_warnings(result.warnings)
+    write_warnings(result.warnings)
     write_problems(result.problems)
     for test_result in result.tests:
         for failure in test_result.failures:

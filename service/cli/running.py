@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from service.config.settings import Settings
-
 from service.cli import options
+from service.errors import ConfigurationError
 
 
 def serve(
@@ -33,13 +31,15 @@ def serve(
         overrides.append(f"gateway.port={port}")
     if ops_port is not None:
         overrides.append(f"operations.port={ops_port}")
-    loaded = options.load(config, overrides)
+    configuration = options.Configuration(config, overrides)
     from service.app import serve as serve_settings
 
-    def reread() -> Settings:
-        return options.load(config, overrides).settings
-
-    raise typer.Exit(_run(serve_settings(loaded.settings, reread)))
+    work = serve_settings(configuration.settings, configuration.reread, configuration.located)
+    try:
+        code = _run(work)
+    except ConfigurationError as error:
+        raise error.located(configuration.located) from error
+    raise typer.Exit(code)
 
 
 def demo() -> None:

@@ -262,6 +262,18 @@ class HTTPProbeSettings(Section):
     follow_redirects: bool = True
     """Follow up to 10 redirects."""
 
+    @model_validator(mode="after")
+    def _credentials_once(self) -> Self:
+        given = next((name for name in self.headers if name.lower() == "authorization"), None)
+        if given is not None and (self.url.username or self.url.password):
+            raise contradiction(
+                "the credentials in the URL are sent as the header Authorization as well: "
+                "remove the one or the other",
+                ("headers", given),
+                ("url",),
+            )
+        return self
+
 
 class CheckSettings(Section):
     """One health check."""

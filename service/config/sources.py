@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alerts.documents import ValuePath, parse_document, read_document
@@ -12,7 +12,7 @@ from service.config.layers import Layers, Source
 from service.config.paths import with_absolute_paths
 from service.config.problems import describe, validate
 from service.config.settings import Settings
-from service.config.shapes import Shape, dotted, nearest, settings_shape
+from service.config.shapes import Shape, dotted, nearest, settings_shape, undotted
 from service.errors import ConfigurationError
 
 DEFAULT_FILE = "gatewatch.yaml"
@@ -36,11 +36,24 @@ class LoadedSettings:
         file: The file that was read, as it was given; None when there was none.
         origins: Where each value that was given stands, by its path: ``gatewatch.yaml:4``,
             ``GATEWATCH_GATEWAY__PORT`` or ``--set gateway.port``.
+        layers: The values as they were given, which know their places.
     """
 
     settings: Settings
     file: Path | None
     origins: Mapping[ValuePath, str]
+    layers: Layers = field(compare=False, repr=False)
+
+    def located(self, problem: Problem) -> Problem:
+        """Return a problem that names a setting at the place where the setting was given.
+
+        Whoever uses the settings knows their names and not where they come from; any other
+        problem is returned as it is.
+        """
+        path = undotted(problem.file)
+        if problem.line or not path or not self.layers.is_given(path):
+            return problem
+        return self.layers.source(path).problem(path, f"{problem.file}: {problem.message}")
 
 
 def load_settings(
@@ -79,7 +92,7 @@ def load_settings(
     if problems:
         raise ConfigurationError(problems)
     origins = {path: source.place(path) for path, source in layers.given()}
-    return LoadedSettings(with_absolute_paths(settings, layers), file, origins)
+    return LoadedSettings(with_absolute_paths(settings, layers), file, origins, layers)
 
 
 def _put_file(layers: Layers, root: Shape, here: Path, file: Path) -> list[Problem]:
@@ -90,6 +103,10 @@ def _put_file(layers: Layers, root: Shape, here: Path, file: Path) -> list[Probl
     if document.data is None:
         return []
     source = Source(str(file), (here / file).parent, document)
+    second = document.second()
+    if second is not None:
+        message = "a second YAML document starts here; put all settings into one"
+        return [Problem(str(file), second.line, second.column, message)]
     if not isinstance(document.data, dict):
         given = describe(document.data)
         return [source.problem((), f"got {given}, expected {root.expected()}")]

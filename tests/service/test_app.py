@@ -17,7 +17,8 @@ import aiohttp
 import pytest
 
 from alerts.storage.errors import StorageError
-from service.app import CONNECTIONS_CHECK, HTTP_POOL_CHECK, App
+from service.app import App
+from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.errors import ConfigurationError, StartError, StopError
 from tests.support.app import api_headers, create_app, running_app
 from tests.support.gateway import RawClient, until
@@ -277,7 +278,7 @@ async def test_a_check_may_not_be_called_like_a_built_in_one(tmp_path: Path) -> 
     check = {"name": HTTP_POOL_CHECK, "http": {"url": "http://127.0.0.1:9/"}}
 
     (problem,) = problems_of(tmp_path, health={"checks": [check]})
-    assert "health.checks: http-pool is a built-in check; rename yours" in problem
+    assert problem == "health.checks[0].name: http-pool is a built-in check; rename yours"
 
 
 async def test_rules_and_routes_that_are_wrong_are_configuration_errors(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from alerts.clock import ManualClock
 from alerts.errors import DocumentError
 from alerts.promql.engine import Engine
-from alerts.rules.file import check_rules, find_rule_files, load_rules
+from alerts.rules.file import FoundFiles, check_rules, find_rule_files, load_rules
 from alerts.rules.model import AlertingDefinition, GroupDefinition, RecordingDefinition
 from alerts.rules.templates import Template
 from alerts.series.store import SeriesStore
@@ -188,7 +188,7 @@ def test_find(tmp_path: Path) -> None:
 
     found = find_rule_files(["b.yaml", "**/*.yaml"], base_dir=tmp_path)
 
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    assert [str(path.relative_to(tmp_path)) for path in found.paths] == [
         "b.yaml",
         "a.yaml",
         "deep/c.yaml",
@@ -196,16 +196,18 @@ def test_find(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A path without wildcards must name a file."""
-    with pytest.raises(DocumentError) as caught:
-        find_rule_files(["no.yaml"], base_dir=tmp_path)
+    """A path without wildcards must name a file; the others are found all the same."""
+    (tmp_path / "a.yaml").touch()
 
-    assert str(caught.value) == f"{tmp_path}/no.yaml: there is no such rule file"
+    found = find_rule_files(["a.yaml", "no.yaml"], base_dir=tmp_path)
+
+    assert found.paths == (tmp_path / "a.yaml",)
+    assert found.missing == ((1, tmp_path / "no.yaml"),)
 
 
 def test_glob_without_match(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A glob that matches nothing is a warning."""
-    assert find_rule_files(["*.yaml"], base_dir=tmp_path) == ()
+    assert find_rule_files(["*.yaml"], base_dir=tmp_path) == FoundFiles(())
 
     assert "no rule file matches *.yaml" in caplog.text
 

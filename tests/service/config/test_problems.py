@@ -213,3 +213,38 @@ def test_broken_yaml_in_a_variable(tmp_path: Path):
     (problem,) = problems_of(tmp_path, environ=environ)
 
     assert problem.startswith("GATEWATCH_ALERTS__RULE_FILES: alerts.rule_files: not valid YAML")
+
+
+def test_a_second_document_is_refused(tmp_path: Path):
+    """What stands in it would be ignored, so it is an error where it starts."""
+    text = "# all of it\n---\ngateway: {port: 1}\n---\ngateway: {port: 2}\n"
+
+    assert problems_of(tmp_path, text) == [
+        "gatewatch.yaml:4:1: a second YAML document starts here; put all settings into one"
+    ]
+
+
+def test_credentials_of_a_check_stand_in_one_place(tmp_path: Path):
+    """Both in the URL and in a header is a contradiction, told at the header."""
+    text = """\
+health:
+  checks:
+    - name: web
+      http:
+        url: http://me:hush@localhost/
+        headers: {authorization: Bearer hush}
+"""
+
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith(
+        "gatewatch.yaml:6:34: health.checks[0].http.headers.authorization: the credentials in the "
+    )
+    assert "hush" not in problem
+
+
+def test_a_url_that_is_none_is_told_without_its_secrets(tmp_path: Path):
+    """What was given is repeated, but for password and query."""
+    text = "health: {checks: [{name: web, http: {url: 'htp://me:hush@h/p?token=hush'}}]}\n"
+
+    (problem,) = problems_of(tmp_path, text)
+    assert "got 'htp://me:***@h/p?token=***', expected a URL such as" in problem
