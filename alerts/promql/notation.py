@@ -98,6 +98,15 @@ def parse_metric(text: str) -> Labels:
     return labels
 
 
+def parse_leading_metric(text: str) -> Labels:
+    """Return the labels of the metric that a text begins with, whatever follows it.
+
+    Raises:
+        NotationError: The metric does not end in the text, or is none.
+    """
+    return _Reader(text).metric()
+
+
 def parse_values(text: str) -> list[SequenceValue]:
     """Return the values of a series, such as ``1 _ 3+2x4 stale``.
 

@@ -240,6 +240,28 @@ def test_alert_texts(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("series", "values", "place"),
+    [
+        ('up{job="a"', "0x5", '4:13: series: a label is followed by "," or "}": the end'),
+        ("up{job=", "0x5", "4:13: series: a text in quotes is missing: the end"),
+        ("up{job", "0x5", '4:13: series: a label name is followed by "=": the end'),
+        ("up{job=}", "0x5", "4:13: series: a text in quotes is missing: '}'"),
+        ("up", "0x5 b", "5:13: values: a value is a number, "),
+        ("up{}", "b", "5:13: values: a value is a number, "),
+    ],
+)
+def test_a_bad_series_is_told_at_its_key(
+    tmp_path: Path, series: str, values: str, place: str
+) -> None:
+    """The metric and its values are read as one text; a metric that has no end is told there."""
+    text = f"tests:\n- input_series:\n  - series: '{series}'\n    values: {values}\n"
+
+    (result,) = run(tmp_path, text).tests
+    (failure,) = result.failures
+    assert str(failure.problem).startswith(f"{tmp_path}/tests.yml:{place}")
+
+
 def test_every_series_can_be_shown(tmp_path: Path) -> None:
     """For debugging a result carries what the store held at the end."""
     tests = query("h", "1m", "[]", HISTOGRAM.replace("}]", "}, {series: x, values: 1 2}]"))
