@@ -130,7 +130,7 @@ class App:
         )
         self._data = DataDirectory(settings.service.data_dir)
         self._snapshot = SnapshotFile(self._data.path / SNAPSHOT_FILE, self.store)
-        self.engine = Engine(self.store)
+        self.engine = Engine(self.store, features=settings.alerts.promql_features)
         self._rules, self._routing = read_configured(
             settings, engine=self.engine, environment=environment
         )

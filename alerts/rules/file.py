@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -90,7 +90,11 @@ def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> FoundFiles:
 
 
 def load_rules(
-    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+    files: Iterable[Path],
+    *,
+    engine: RuleEngine,
+    default_interval_s: float,
+    ignores_unknown_keys: bool = False,
 ) -> tuple[GroupDefinition, ...]:
     """Read rule files.
 
@@ -98,11 +102,17 @@ def load_rules(
         files: The files, as ``find_rule_files`` finds them.
         engine: Prepares the expressions.
         default_interval_s: Seconds between evaluations of groups that do not say.
+        ignores_unknown_keys: Let keys pass that the format has not, such as notes of other tools.
 
     Raises:
         DocumentError: Something is wrong; lists the problems of all files.
     """
-    found = check_rules(files, engine=engine, default_interval_s=default_interval_s)
+    found = check_rules(
+        files,
+        engine=engine,
+        default_interval_s=default_interval_s,
+        ignores_unknown_keys=ignores_unknown_keys,
+    )
     for warning in found.warnings:
         _log.warning("%s", warning)
     if found.problems:
@@ -111,7 +121,11 @@ def load_rules(
 
 
 def check_rules(
-    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+    files: Iterable[Path],
+    *,
+    engine: RuleEngine,
+    default_interval_s: float,
+    ignores_unknown_keys: bool = False,
 ) -> RuleFiles:
     """Read rule files and tell everything there is to say about them; arguments as above."""
     groups: list[GroupDefinition] = []
@@ -124,7 +138,7 @@ def check_rules(
         except DocumentError as error:
             problems += error.problems
             continue
-        reader = _Reader(document, engine, default_interval_s)
+        reader = _Reader(document, engine, default_interval_s, ignores_unknown_keys)
         groups += reader.groups() if document.data is not None else ()
         problems += reader.problems
         warnings += _second_document(document)
@@ -161,6 +175,7 @@ class _Reader:
     document: Document
     engine: RuleEngine
     default_interval_s: float
+    ignores_unknown_keys: bool = False
     problems: list[Problem] = field(default_factory=list)
     duplicates: list[Problem] = field(default_factory=list)
     _places: dict[tuple[str, Labels], Position] = field(default_factory=dict)
@@ -169,10 +184,10 @@ class _Reader:
         top = open_section(self.document, (), self.document.data, self.problems, "a rule file")
         if top is None:
             return ()
-        top.check_keys(_FILE_KEYS, "a rule file")
+        top.check_keys(self.keys(_FILE_KEYS), "a rule file")
         groups: list[GroupDefinition] = []
         seen: set[str] = set()
-        for section in top.sections("groups", _GROUP_KEYS, "a group"):
+        for section in top.sections("groups", self.keys(_GROUP_KEYS), "a group"):
             group = self.group(section)
             if group.name in seen:
                 section.report("name", f"a group named {group.name!r} is in this file already")
@@ -180,11 +195,13 @@ class _Reader:
             groups.append(group)
         return tuple(groups)
 
+    def keys(self, keys: Keys) -> Keys:
+        return replace(keys, ignores_others=self.ignores_unknown_keys)
+
     def group(self, section: Section) -> GroupDefinition:
         labels = self.labels(section)
-        members = [
-            rule for rule in section.sections("rules", _RULE_KEYS, "a rule") if self.is_rule(rule)
-        ]
+        found = section.sections("rules", self.keys(_RULE_KEYS), "a rule")
+        members = [rule for rule in found if self.is_rule(rule)]
         has_alerts = any(rule.data.get("alert") for rule in members)
         # Only the labels of alerts are templates.
         templates = self.templates(section, "labels", labels) if has_alerts else {}

@@ -120,8 +120,9 @@ def _problems_of(loaded: LoadedSettings) -> list[Problem]:
 
     settings = loaded.settings
     store = SeriesStore(clock=SystemClock(), retention_s=settings.alerts.retention)
+    engine = Engine(store, features=settings.alerts.promql_features)
     try:
-        read_configured(settings, engine=Engine(store), environment=os.environ)
+        read_configured(settings, engine=engine, environment=os.environ)
     except ConfigurationError as error:
         return list(error.located(loaded.located).problems)
     return []

@@ -23,7 +23,23 @@ from service.cli.output import (
 
 if TYPE_CHECKING:
     from alerts.rules.file import RuleFiles
-    from alerts.rules.unit_tests import Failure, FileResult
+    from alerts.rules.unit_tests import Failure, FileResult, RunOptions
+
+FeatureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--enable-feature",
+        metavar="NAME",
+        help="A feature flag of Prometheus, such as promql-experimental-functions; "
+        "can be repeated.",
+        show_default=False,
+    ),
+]
+
+IgnoreOption = Annotated[
+    bool,
+    typer.Option("--ignore-unknown-fields", help="Let keys pass that rule files do not have."),
+]
 
 FilesArgument = Annotated[
     list[Path],
@@ -65,12 +81,14 @@ def check(
     lint_fatal: Annotated[
         bool, typer.Option("--lint-fatal", help="Take what that finds as wrong.")
     ] = False,
+    features: FeatureOption = None,
+    ignore_unknown: IgnoreOption = False,
 ) -> None:
     """Check rule files in Prometheus's format.
 
     Prints every problem as file:line:column. The exit code is 1 if there is one.
     """
-    found = _check(files)
+    found = _check(files, _run_options(features, ignore_unknown=ignore_unknown))
     lints = () if lint is Lint.NONE else found.duplicates
     warnings = [*found.warnings, *(() if lint_fatal else lints)]
     problems = sorted([*found.problems, *(lints if lint_fatal else ())])
@@ -115,6 +133,8 @@ def test(
         ),
     ] = None,
     as_json: options.JSONOption = False,
+    features: FeatureOption = None,
+    ignore_unknown: IgnoreOption = False,
 ) -> None:
     """Run unit tests for rules, in promtool's format.
 
@@ -125,9 +145,12 @@ def test(
     from alerts.rules.unit_tests import run_rule_tests
 
     wants = _name_filter(run or ())
+    reading = _run_options(features, ignore_unknown=ignore_unknown)
     results = []
     for file in files:
-        result = run_rule_tests(file, clock=SystemClock(), wants=wants, with_series=debug)
+        result = run_rule_tests(
+            file, clock=SystemClock(), wants=wants, with_series=debug, options=reading
+        )
         results.append(result)
         if not as_json:
             _write_result(result, diff=diff)
@@ -148,7 +171,17 @@ def test(
         raise typer.Exit(EXIT_FAILED)
 
 
-def _check(files: Iterable[Path]) -> RuleFiles:
+def _run_options(features: Iterable[str] | None, *, ignore_unknown: bool) -> RunOptions:
+    from alerts.promql.features import known_features
+    from alerts.rules.unit_tests import RunOptions
+
+    try:
+        return RunOptions(known_features(features or ()), ignore_unknown)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--enable-feature") from error
+
+
+def _check(files: Iterable[Path], reading: RunOptions) -> RuleFiles:
     from alerts.clock import SystemClock
     from alerts.promql.engine import Engine
     from alerts.rules.file import check_rules
@@ -157,7 +190,12 @@ def _check(files: Iterable[Path]) -> RuleFiles:
 
     defaults = AlertsSettings()
     store = SeriesStore(clock=SystemClock(), retention_s=defaults.retention)
-    return check_rules(files, engine=Engine(store), default_interval_s=defaults.evaluation_interval)
+    return check_rules(
+        files,
+        engine=Engine(store, features=reading.features),
+        default_interval_s=defaults.evaluation_interval,
+        ignores_unknown_keys=reading.ignores_unknown_keys,
+    )
 
 
 def _name_filter(patterns: Iterable[str]) -> Callable[[str], bool]:

@@ -20,6 +20,7 @@ from service.config.types import (
     NamespaceName,
     Port,
     PositiveDuration,
+    PromQLFeature,
     QueueSize,
     Secret,
     Size,
@@ -353,6 +354,9 @@ class AlertsSettings(Section):
     """Also evaluate the rules gatewatch ships over its own metrics."""
     evaluation_interval: PositiveDuration = 15.0
     """How often groups without an interval of their own are evaluated."""
+    promql_features: tuple[PromQLFeature, ...] = ()
+    """Feature flags of Prometheus for rules and queries: promql-experimental-functions,
+    promql-delayed-name-removal; promql-duration-expr is always on."""
     retention: PositiveDuration = 3600.0
     """How long samples are kept for the rules."""
     max_series: Count = 100_000

@@ -170,3 +170,35 @@ def test_a_report_that_cannot_be_written(tmp_path: Path):
 
     assert done.code == 1
     assert "none/out.xml: cannot write it: No such file or directory" in done.err
+
+
+def test_features_are_enabled_by_prometheus_names(tmp_path: Path):
+    """--enable-feature lets rules and their tests use what is experimental."""
+    (tmp_path / "rules.yaml").write_text(
+        "groups: [{name: a, rules: [{record: r, expr: 'mad_over_time(up[5m])'}]}]\n"
+    )
+    (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
+    feature = "--enable-feature=promql-experimental-functions"
+
+    refused = gatewatch("rules", "check", "rules.yaml", directory=tmp_path)
+    checked = gatewatch("rules", "check", "rules.yaml", feature, directory=tmp_path)
+    tested = gatewatch("rules", "test", "tests.yaml", feature, directory=tmp_path)
+    unknown = gatewatch("rules", "check", "rules.yaml", "--enable-feature=x", directory=tmp_path)
+
+    assert (refused.code, checked.code, tested.code, unknown.code) == (1, 0, 0, 2)
+    assert "rules.yaml:1:47: expr: " in refused.err
+    assert "promql-experimental-functions in alerts.promql_features or --enable" in refused.err
+    assert "known are promql-delayed-name-removal, " in " ".join(unknown.err.split())
+
+
+def test_unknown_fields_can_be_ignored(tmp_path: Path):
+    """--ignore-unknown-fields lets notes of other tools pass, in check and in test."""
+    (tmp_path / "rules.yaml").write_text("groups: [{name: a, owner: us}]\n")
+    (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
+
+    for command, file in (("check", "rules.yaml"), ("test", "tests.yaml")):
+        refused = gatewatch("rules", command, file, directory=tmp_path)
+        ignored = gatewatch("rules", command, file, "--ignore-unknown-fields", directory=tmp_path)
+
+        assert (refused.code, ignored.code) == (1, 0)
+        assert "a group has no key 'owner'" in refused.err

@@ -322,3 +322,35 @@ def test_fixture(name: str) -> None:
     found = check_rules([file], engine=engine, default_interval_s=60)
 
     assert (not found.problems) == FIXTURES[name]
+
+
+@pytest.mark.skipif(
+    "GATEWATCH_PROMTOOL_DIR" not in os.environ,
+    reason="GATEWATCH_PROMTOOL_DIR, the folder of promtool's fixtures, is not set",
+)
+@pytest.mark.parametrize("name", FIXTURES)
+def test_fixture_with_unknown_fields_ignored(name: str) -> None:
+    """As ``promtool check rules --ignore-unknown-fields``."""
+    file = Path(os.environ["GATEWATCH_PROMTOOL_DIR"]) / name
+    engine = Engine(SeriesStore(clock=ManualClock(), retention_s=60))
+
+    found = check_rules([file], engine=engine, default_interval_s=60, ignores_unknown_keys=True)
+
+    assert (not found.problems) == (FIXTURES[name] or name == "rules_extrafields.yml")
+
+
+def test_unknown_keys_can_be_ignored(tmp_path: Path) -> None:
+    """Notes of other tools may stand at every level; what is known is read as ever."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "owner: us\n"
+        "groups:\n"
+        "- {name: g, team: {a: [b]}, rules: [{record: r, expr: '1', nested: {x: y}}]}\n"
+        "- {name: g, rules: 1}\n"
+    )
+
+    found = check_rules(
+        [file], engine=FakeEngine(), default_interval_s=15, ignores_unknown_keys=True
+    )
+
+    assert [problem.line for problem in found.problems] == [4, 4]

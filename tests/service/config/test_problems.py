@@ -13,6 +13,7 @@ WRONG_VALUES = [
     ("gateway: {max_connections: 0}", "got 0, expected a whole number of at least 1"),
     ("gateway: {allow_anonymous: maybe}", "got 'maybe', expected true or false"),
     ("gateway: {host: 1}", "1:17: gateway.host: got 1, expected text (put it in quotes)"),
+    ("alerts: {promql_features: [x]}", "1:28: alerts.promql_features[0]: 'x' is no feature that"),
     ("gateway: {ping_interval: 5}", "gateway.ping_interval: 5 has no unit; write 5s for"),
     ("gateway: {ping_interval: 5x}", "'5x' is not a duration; write numbers with the units"),
     ("gateway: {ping_interval: 0s}", "got '0s', expected a duration such as 30s or 1h30m, and mo"),
