@@ -189,7 +189,7 @@ class _Reader:
         seen: set[str] = set()
         for section in top.sections("groups", self.keys(_GROUP_KEYS), "a group"):
             group = self.group(section)
-            if group.name in seen:
+            if group.name and group.name in seen:
                 section.report("name", f"a group named {group.name!r} is in this file already")
             seen.add(group.name)
             groups.append(group)
@@ -328,8 +328,11 @@ class _Reader:
     def check_names(self, section: Section, key: str, entries: dict[str, str]) -> None:
         for name in entries:
             if not _is_name(name):
-                what = "it is not UTF-8 text" if name else "it is empty"
-                message = f"{name!r} is no name for one of the {key}: {what}"
+                message = (
+                    f"{name!r} is no name for one of the {key}: it is not UTF-8 text"
+                    if name
+                    else f"one of the {key} has an empty name"
+                )
                 self.report_entry(section, key, name, message)
 
     def templates(self, section: Section, key: str, entries: dict[str, str]) -> dict[str, Template]:

@@ -51,6 +51,7 @@ def build() -> typer.Typer:
 
 def check(
     file: FileArgument = None,
+    config: options.ConfigOption = None,
     settings: options.SetOption = None,
     as_json: options.JSONOption = False,
 ) -> None:
@@ -61,6 +62,7 @@ def check(
     """
     from service.checking import doubts
 
+    file = _one_of(file, config)
     problems: list[Problem] = []
     warnings: list[Problem] = []
     read: Path | None = file
@@ -94,6 +96,7 @@ def schema() -> None:
 
 
 def show(
+    file: FileArgument = None,
     config: options.ConfigOption = None,
     settings: options.SetOption = None,
     as_json: options.JSONOption = False,
@@ -104,11 +107,17 @@ def show(
     """
     from service.config.show import as_yaml, plain
 
-    loaded = options.load(config, settings)
+    loaded = options.load(_one_of(file, config), settings)
     if as_json:
         write_json(plain(loaded.settings))
     else:
         write_yaml(as_yaml(loaded))
+
+
+def _one_of(file: Path | None, config: Path | None) -> Path | None:
+    if file is not None and config is not None:
+        raise typer.BadParameter(f"{file} is given as well; name one file", param_hint="--config")
+    return file or config
 
 
 def _problems_of(loaded: LoadedSettings) -> list[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -39,29 +39,39 @@ SetOption = Annotated[
 JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
-def load(file: Path | None, overrides: Sequence[str] | None) -> LoadedSettings:
+def load(
+    file: Path | None, overrides: Sequence[str] | None, options: Mapping[str, str] | None = None
+) -> LoadedSettings:
     """Load the settings as the command line and the environment of this process say.
+
+    Args:
+        file: What ``--config`` says.
+        overrides: What ``--set`` says.
+        options: Options that are short for an override, with that override.
 
     Raises:
         ConfigurationError: Lists every problem.
     """
     from service.config.sources import load_settings
 
-    return load_settings(file, environ=os.environ, overrides=overrides or ())
+    return load_settings(file, environ=os.environ, overrides=overrides or (), options=options or {})
 
 
 class Configuration:
     """The settings of a process that reads them again, and the places of those read last."""
 
-    def __init__(self, file: Path | None, overrides: Sequence[str]) -> None:
-        """Read them.
+    def __init__(
+        self, file: Path | None, overrides: Sequence[str], options: Mapping[str, str]
+    ) -> None:
+        """Read them; arguments as ``load``.
 
         Raises:
             ConfigurationError: Lists every problem.
         """
         self._file = file
         self._overrides = overrides
-        self._loaded = load(file, overrides)
+        self._options = options
+        self._loaded = load(file, overrides, options)
 
     @property
     def settings(self) -> Settings:
@@ -74,7 +84,7 @@ class Configuration:
         Raises:
             ConfigurationError: Lists every problem; those read before stay.
         """
-        self._loaded = load(self._file, self._overrides)
+        self._loaded = load(self._file, self._overrides, self._options)
         return self._loaded.settings
 
     def located(self, problem: Problem) -> Problem:

@@ -13,6 +13,7 @@ import typer
 from service.cli import options
 from service.cli.output import (
     EXIT_FAILED,
+    EXIT_USAGE,
     problems_as_data,
     write_error,
     write_json,
@@ -138,7 +139,8 @@ def test(
 ) -> None:
     """Run unit tests for rules, in promtool's format.
 
-    The exit code is 1 if a test fails or a file is bad.
+    The exit code is 1 if a test fails or a file is bad, and 2 if the results of --junit cannot
+    be written.
     """
     from alerts.clock import SystemClock
     from alerts.rules.unit_test_report import junit_xml
@@ -161,12 +163,14 @@ def test(
                 "files": [_as_data(result) for result in results],
             }
         )
+    if run and not any(result.tests or result.problems for result in results):
+        write_error("--run", "warning: no test has a name that it matches")
     if junit is not None:
         try:
             junit.write_text(junit_xml(results), encoding="utf-8")
         except OSError as error:
-            write_error(str(junit), f"cannot write it: {error.strerror}")
-            raise typer.Exit(EXIT_FAILED) from error
+            write_error(str(junit), f"cannot write the results there: {error.strerror}")
+            raise typer.Exit(EXIT_USAGE) from error
     if not all(result.passed for result in results):
         raise typer.Exit(EXIT_FAILED)
 

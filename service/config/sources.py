@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from alerts.documents import ValuePath, parse_document, read_document
 from alerts.errors import DocumentError, Problem
@@ -20,6 +22,9 @@ DEFAULT_FILE = "gatewatch.yaml"
 
 PREFIX = "GATEWATCH_"
 """What the environment variables of settings begin with."""
+
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+"""No options but ``--set``."""
 
 _ALL_KEYS = "`gatewatch config schema` shows every key"
 
@@ -61,6 +66,7 @@ def load_settings(
     *,
     environ: Mapping[str, str],
     overrides: Sequence[str] = (),
+    options: Mapping[str, str] = NO_OPTIONS,
     directory: Path | None = None,
 ) -> LoadedSettings:
     """Read and validate the configuration.
@@ -69,6 +75,7 @@ def load_settings(
         file: The file to read; None reads ``gatewatch.yaml`` in ``directory`` if it is there.
         environ: The environment; ``GATEWATCH_GATEWAY__PORT`` is the key ``gateway.port``.
         overrides: Texts such as ``gateway.port=9000``.
+        options: Options that are short for an override, such as ``--port``, with that override.
         directory: The current directory, unless told otherwise.
 
     Raises:
@@ -84,7 +91,8 @@ def load_settings(
     if file is not None:
         problems += _put_file(layers, root, here, file)
     problems += _put_environment(layers, root, environ, here)
-    problems += _put_overrides(layers, root, overrides, here)
+    given = [(f"--set {text.partition('=')[0]}", text) for text in overrides]
+    problems += _put_overrides(layers, root, [*given, *options.items()], here)
     try:
         settings = validate(layers, root)
     except ConfigurationError as error:
@@ -174,12 +182,12 @@ def _put_environment(
 
 
 def _put_overrides(
-    layers: Layers, root: Shape, overrides: Sequence[str], here: Path
+    layers: Layers, root: Shape, overrides: Sequence[tuple[str, str]], here: Path
 ) -> list[Problem]:
     problems: list[Problem] = []
-    for override in overrides:
+    for option, override in overrides:
         key, equals, text = override.partition("=")
-        source = Source(f"--set {key}", here)
+        source = Source(option, here, key=key.strip())
         path = tuple(key.strip().split("."))
         shape = root.find(path)
         if not equals:

@@ -191,3 +191,17 @@ def test_show_of_a_bad_configuration_is_a_configuration_error(tmp_path: Path):
 
     assert done.code == 2
     assert done.err == "none.yaml: cannot read it: No such file or directory\n"
+
+
+def test_check_and_show_take_the_file_either_way(tmp_path: Path):
+    """As an argument or with --config; both at once is a usage error."""
+    (tmp_path / "other.yaml").write_text("gateway: {port: 9000}\n", encoding="utf-8")
+    for command, printed in (("check", "other.yaml: good\n"), ("show", "port: 9000")):
+        argument = gatewatch("config", command, "other.yaml", directory=tmp_path)
+        option = gatewatch("config", command, "-c", "other.yaml", directory=tmp_path)
+        both = gatewatch("config", command, "other.yaml", "-c", "x", directory=tmp_path)
+
+        assert (argument.code, option.code, both.code) == (0, 0, 2)
+        assert printed in argument.out
+        assert argument.out == option.out
+        assert "name one file" in both.err

@@ -130,8 +130,11 @@ def test_unit_tests_are_chosen_by_name(tmp_path: Path):
     )
     bad = gatewatch("rules", "test", "--run", "(", "tests.yaml", directory=directory)
 
-    assert (done.code, done.out) == (0, "tests.yaml: good, tests: 1\n")
+    none = gatewatch("rules", "test", "--run", "nothing", "tests.yaml", directory=directory)
+
+    assert (done.code, done.out, done.err) == (0, "tests.yaml: good, tests: 1\n", "")
     assert bad.code == 2
+    assert none.err == "--run: warning: no test has a name that it matches\n"
 
 
 def test_unit_tests_show_the_difference(tmp_path: Path):
@@ -163,13 +166,13 @@ def test_unit_tests_for_machines(tmp_path: Path):
 
 
 def test_a_report_that_cannot_be_written(tmp_path: Path):
-    """A report that cannot be written is an error."""
+    """A report that cannot be written is an error of its own, whatever the tests came to."""
     done = gatewatch(
         "rules", "test", "--junit", "none/out.xml", "tests.yaml", directory=with_tests(tmp_path)
     )
 
-    assert done.code == 1
-    assert "none/out.xml: cannot write it: No such file or directory" in done.err
+    assert done.code == 2
+    assert "none/out.xml: cannot write the results there: No such file or directory" in done.err
 
 
 def test_features_are_enabled_by_prometheus_names(tmp_path: Path):

@@ -109,6 +109,10 @@ def test_defaults(tmp_path: Path) -> None:
             "rules0.yaml:3:10: a group named 'a' is in this file already",
         ),
         (
+            "groups:\n- {name: a, labels: {'': x}}",
+            "rules0.yaml:2:22: one of the labels has an empty name",
+        ),
+        (
             "groups:\n- {name: a, intervall: 1m}",
             "rules0.yaml:2:13: a group has no key 'intervall'; did you mean 'interval'?",
         ),
@@ -121,6 +125,14 @@ def test_defaults(tmp_path: Path) -> None:
 def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
     """What is wrong with a group is said with its place and what would be right."""
     assert problems(tmp_path, text) == [problem]
+
+
+def test_groups_without_a_name_are_not_twins(tmp_path: Path) -> None:
+    """A name that is missing is said once for each of them, and nothing more."""
+    assert problems(tmp_path, "groups:\n- {rules: []}\n- {rules: []}\n") == [
+        "rules0.yaml:2:3: name is missing",
+        "rules0.yaml:3:3: name is missing",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +153,7 @@ def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
             "{record: a, expr: up, for: 5m}",
             "1:50: for belongs to alerting rules; 'a' is a recording rule",
         ),
-        ("{alert: a, expr: up, labels: {'': x}}", "1:58: '' is no name for one of the labels"),
+        ("{alert: a, expr: up, labels: {'': x}}", "1:58: one of the labels has an empty name"),
         (
             '{alert: a, expr: up, labels: {b: "\\ud800"}}',
             "1:61: the value of the label 'b' is not UTF-8 text",
