@@ -108,17 +108,18 @@ def _put_file(layers: Layers, root: Shape, here: Path, file: Path) -> list[Probl
         document = read_document(here / file, name=str(file))
     except DocumentError as error:
         return list(error.problems)
-    if document.data is None:
-        return []
-    source = Source(str(file), (here / file).parent, document)
+    problems: list[Problem] = []
     second = document.second()
     if second is not None:
         message = "a second YAML document starts here; put all settings into one"
-        return [Problem(str(file), second.line, second.column, message)]
+        problems.append(Problem(str(file), second.line, second.column, message))
+    if document.data is None:
+        return problems
+    source = Source(str(file), (here / file).parent, document)
     if not isinstance(document.data, dict):
         given = describe(document.data)
-        return [source.problem((), f"got {given}, expected {root.expected()}")]
-    cleaner = _Cleaner(source, [])
+        return [*problems, source.problem((), f"got {given}, expected {root.expected()}")]
+    cleaner = _Cleaner(source, problems)
     for key, value in cleaner.mapping(document.data, root, ()).items():
         layers.put((key,), value, source)
     return cleaner.problems

@@ -218,11 +218,14 @@ def test_broken_yaml_in_a_variable(tmp_path: Path):
 
 def test_a_second_document_is_refused(tmp_path: Path):
     """What stands in it would be ignored, so it is an error where it starts."""
-    text = "# all of it\n---\ngateway: {port: 1}\n---\ngateway: {port: 2}\n"
+    message = "a second YAML document starts here; put all settings into one"
+    text = "# all of it\n---\ngateway: {prot: 1}\n---\ngateway: {port: 2}\n"
 
     assert problems_of(tmp_path, text) == [
-        "gatewatch.yaml:4:1: a second YAML document starts here; put all settings into one"
+        "gatewatch.yaml:3:11: gateway.prot: unknown key; did you mean port?",
+        f"gatewatch.yaml:4:1: {message}",
     ]
+    assert problems_of(tmp_path, "---\n---\na: 1\n") == [f"gatewatch.yaml:2:1: {message}"]
 
 
 def test_credentials_of_a_check_stand_in_one_place(tmp_path: Path):
