@@ -354,7 +354,7 @@ class App:
         CheckObservation(self.monitor).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
-        self.telemetry.feed_series(self.store.source("self"))
+        self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
         settings = self.settings.operations

@@ -290,7 +290,7 @@ async def test_an_alert_takes_every_route_that_fits(
     """Depth first; a child that fits ends the search unless it continues; each has its waits."""
     bench = Bench(MemoryOutbox(), TREE)
     async with bench.dispatcher() as dispatcher:
-        dispatcher.notify([bench.alert("A", **labels)])
+        dispatcher.notify([make_alert(START_MS, FOREVER_MS, alertname="g", a="A", **labels)])
         await bench.clock.advance(100)
 
         (held,) = dispatcher.active
@@ -302,9 +302,8 @@ async def test_an_alert_takes_every_route_that_fits(
 async def test_routes_with_equal_matchers_have_groups_of_their_own() -> None:
     """Two routes may be written alike; each tells its receiver, and a restart knows both."""
     bench = Bench(MemoryOutbox(), TREE)
-    labels = {"team": "db", "severity": "page"}
     async with bench.dispatcher() as dispatcher:
-        dispatcher.notify([bench.alert("A", ends_in_s=240, **labels)])
+        dispatcher.notify([bench.alert("A", ends_in_s=240, team="db", severity="page")])
         await bench.clock.advance(30)
     assert isinstance(bench.outbox, MemoryOutbox)
     async with bench.dispatcher(NotificationLog(bench.outbox.entries.values())) as dispatcher:
