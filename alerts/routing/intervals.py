@@ -2,7 +2,8 @@
 
 Source: Alertmanager documentation, "Configuration", section "time_interval";
 timeinterval/timeinterval.go. Other than there, ``-1`` is the last day also of a month in which
-the clocks are put forward, and months outside of 1 to 12, which never come, are refused.
+the clocks are put forward, ranges of days are refused only if they are empty in every month, and
+months outside of 1 to 12, which never come, are refused.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ _MONTHS: Final[Mapping[str, int]] = {
 }
 _TIME: Final = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])|(24):(00)", re.ASCII)
 _NUMBER: Final = re.compile(r"[-+]?[0-9]{1,9}", re.ASCII)
-_SHORTEST_MONTH: Final = 28
 _LONGEST_MONTH: Final = 31
 
 
@@ -187,8 +187,9 @@ def _check_days(found: Range, text: str) -> None:
     """Refuse ranges of days that are empty in every month."""
     if found.first < 0 < found.last:
         raise ValueError(f"{text!r} begins counted from the end of the month, so it must end so")
-    # As Alertmanager has it: what is empty in the shortest month, but not in all, is let through.
-    first, last = (day if day > 0 else _SHORTEST_MONTH + day for day in (found.first, found.last))
+    first, last = (
+        day if day > 0 else _LONGEST_MONTH + day + 1 for day in (found.first, found.last)
+    )
     if first > last:
         raise ValueError(f"{text!r} ends before it begins")
 
