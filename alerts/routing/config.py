@@ -79,6 +79,14 @@ def read_routing(document: Document, *, channels: ChannelReader, base_dir: Path)
     Raises:
         DocumentError: Something is wrong or not supported; lists all problems.
     """
+    try:
+        return _read(document, channels, base_dir)
+    except RecursionError as error:
+        message = "values are nested too deeply"
+        raise DocumentError([Problem(document.file, 0, 0, message)]) from error
+
+
+def _read(document: Document, channels: ChannelReader, base_dir: Path) -> RoutingConfig:
     problems: list[Problem] = []
     top = open_section(document, (), document.data, problems, _WHAT)
     if top is None:

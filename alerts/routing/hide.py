@@ -33,7 +33,8 @@ _SECRET_SECTIONS: Final = frozenset(
 _RECEIVER_KEYS: Final = frozenset(
     ("name", "labels", *(f"{kind}_configs" for kind in ALERTMANAGER_KINDS))
 )
-_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://[^\s|>\"']+", re.IGNORECASE)
+_URL: Final = re.compile(r"[a-z][a-z0-9+.-]*://\S+", re.IGNORECASE)
+_URL_IN_TEXT: Final = re.compile(rf"[a-z][a-z0-9+.-]*://(?:{HIDDEN}|[^\s|>\"'])+", re.IGNORECASE)
 _TAG: Final = "tag:yaml.org,2002:"
 _VISIBLE_TAGS: Final = frozenset((f"{_TAG}null", f"{_TAG}bool"))
 _MERGE_TAG: Final = f"{_TAG}merge"
@@ -100,7 +101,7 @@ def _hidden(node: yaml.Node, *, is_secret: bool) -> yaml.Node:
         return _sequence(node, [_hidden(item, is_secret=is_secret) for item in node.value])
     if not isinstance(node, yaml.ScalarNode) or node.tag in _VISIBLE_TAGS or not node.value:
         return node
-    text = _hidden_url(node.value) if is_secret else _URL.sub(_hidden_match, node.value)
+    text = _hidden_url(node.value) if is_secret else _URL_IN_TEXT.sub(_hidden_match, node.value)
     if text == node.value:
         return node
     return yaml.ScalarNode(f"{_TAG}str", text, style=None if is_secret else node.style)

@@ -317,6 +317,14 @@ def test_wrong(text: str, problem: str) -> None:
     assert str(found).startswith(f"am.yml:{problem}")
 
 
+def test_too_deep() -> None:
+    """A tree that is too deep to be walked is refused, wherever it is noticed."""
+    depth = 320
+    tree = "{match: {a: b}, routes: [" * depth + "]}" * depth
+    with pytest.raises(DocumentError, match=r"am\.yml: values are nested too deeply"):
+        routing(f"route: {{receiver: a, routes: [{tree}]}}\nreceivers: [{{name: a}}]")
+
+
 def test_templates_that_match_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A pattern that matches no file is only logged: the folder may be empty for a while."""
     with caplog.at_level(logging.WARNING):

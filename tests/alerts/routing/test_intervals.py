@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.documents import parse_document
@@ -223,6 +223,7 @@ def minutes_inside(interval: TimeInterval, begin: datetime) -> set[int]:
 MINUTES = st.integers(0, 3 * 365 * 24 * 60)
 
 
+@settings(max_examples=40)
 @given(
     INTERVALS,
     MINUTES.map(lambda count: datetime(2023, 1, 1, tzinfo=UTC) + timedelta(minutes=count)),

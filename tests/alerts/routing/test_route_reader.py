@@ -159,7 +159,7 @@ def test_a_deep_tree() -> None:
     """Routes in routes as deep as YAML can be read are read."""
     depth = 60
     deepest = list(
-        root("{receiver: a, routes: [" * 1 + "{routes: [" * depth + "]}" * depth + "]}").walk()
+        root("{receiver: a, routes: [" + "{routes: [" * depth + "]}" * depth + "]}").walk()
     )[-1]
 
     assert deepest.path.count("/") == depth
