@@ -58,8 +58,23 @@ def shown_configuration(document: Document) -> str:
     if root is None:
         return ""
     shown = _rewritten(root, _top_entry)
+    _write_in_lines(shown, set())
     text: str = yaml.serialize(shown, Dumper=yaml.SafeDumper, allow_unicode=True, width=_LINE_WIDTH)
     return text
+
+
+def _write_in_lines(node: yaml.Node, seen: set[int]) -> None:
+    """Have mappings and lists written without braces and brackets.
+
+    Inside of those PyYAML writes ``17:30`` as ``!!int '17:30'``, which Go's YAML refuses.
+    """
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    node.flow_style = False
+    for item in node.value:
+        for inner in item if isinstance(item, tuple) else (item,):
+            _write_in_lines(inner, seen)
 
 
 def _top_entry(key: str, value: yaml.Node) -> yaml.Node | None:
@@ -132,7 +147,7 @@ def _rewritten(node: yaml.Node, rewrite: _Rewrite) -> yaml.Node:
     """Return a mapping with its entries rewritten, those that ``<<`` brings in included."""
     if not isinstance(node, yaml.MappingNode):
         return node
-    return yaml.MappingNode(node.tag, list(_entries(node, rewrite)), flow_style=node.flow_style)
+    return yaml.MappingNode(node.tag, list(_entries(node, rewrite)))
 
 
 def _entries(node: yaml.MappingNode, rewrite: _Rewrite) -> Iterator[tuple[yaml.Node, yaml.Node]]:
@@ -147,4 +162,4 @@ def _entries(node: yaml.MappingNode, rewrite: _Rewrite) -> Iterator[tuple[yaml.N
 
 
 def _sequence(node: yaml.SequenceNode, items: list[yaml.Node]) -> yaml.SequenceNode:
-    return yaml.SequenceNode(node.tag, items, flow_style=node.flow_style)
+    return yaml.SequenceNode(node.tag, items)
