@@ -14,12 +14,14 @@ import re
 import zoneinfo
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Final
 
 from alerts.routing.reading import placed_texts
 from alerts.sections import Keys, Section
 
+UNIVERSAL: Final = "UTC"
+"""The location where none is given."""
 LOCAL: Final = "Local"
 """The location that stands for the time zone of the machine."""
 
@@ -78,7 +80,7 @@ class TimeInterval:
     days_of_month: tuple[Range, ...] | None = None
     months: tuple[Range, ...] | None = None
     years: tuple[Range, ...] | None = None
-    location: str = "UTC"
+    location: str = UNIVERSAL
 
     def contains(self, moment_ms: int) -> bool:
         """Whether a moment, in Unix milliseconds, lies inside."""
@@ -92,9 +94,11 @@ class TimeInterval:
         )
 
 
-def _zone(location: str) -> zoneinfo.ZoneInfo | None:
+def _zone(location: str) -> tzinfo | None:
     """Return a time zone; None is the machine's, as ``astimezone`` has it."""
-    return None if location == LOCAL else zoneinfo.ZoneInfo(location or "UTC")
+    if location == UNIVERSAL:
+        return UTC  # without a look into the time zone database, which a machine may lack
+    return None if location == LOCAL else zoneinfo.ZoneInfo(location)
 
 
 def _holds(ranges: tuple[Range, ...] | None, number: int) -> bool:
@@ -227,7 +231,7 @@ def _year(text: str) -> int:
 
 
 def _location(section: Section) -> str:
-    location = section.text("location") or "UTC"
+    location = section.text("location") or UNIVERSAL
     try:
         _zone(location)
     except (KeyError, ValueError, OSError):  # what ZoneInfo raises for what it does not know
@@ -237,5 +241,5 @@ def _location(section: Section) -> str:
         if not known:
             hint = "there is no time zone database here; install the system's or PyPI's tzdata"
         section.report("location", f"there is no time zone {location!r}; {hint}")
-        return "UTC"
+        return UNIVERSAL
     return location

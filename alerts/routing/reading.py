@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from alerts.documents import ValuePath
@@ -48,6 +49,13 @@ def placed_texts(section: Section, key: str) -> Iterator[PlacedText]:
             placed.report(f"an item of {key} must be a text, not {kind}")
         else:
             yield placed
+
+
+def undefined(what: str, name: str, defined: Collection[str]) -> str:
+    """Return the message for a name that stands for nothing, with the nearest one that does."""
+    nearest = difflib.get_close_matches(name, defined, n=1)
+    hint = f"did you mean {nearest[0]!r}?" if nearest else f"defined are {', '.join(defined)}"
+    return f"there is no {what} {name!r}; {hint if defined else 'none is defined'}"
 
 
 def open_sections(section: Section, key: str, what: str) -> Iterator[Section]:

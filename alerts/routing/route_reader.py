@@ -15,7 +15,7 @@ from typing import Final
 from alerts.routing.matcher_reader import MATCHER_KEYS, read_matchers
 from alerts.routing.matchers import format_matchers, is_label_name
 from alerts.routing.model import ALL_LABELS, Route
-from alerts.routing.reading import placed_texts
+from alerts.routing.reading import placed_texts, undefined
 from alerts.sections import Keys, Section
 
 _INTERVAL_KEYS: Final = ("mute_time_intervals", "active_time_intervals")
@@ -102,8 +102,7 @@ def _receiver(section: Section, above: Route) -> str:
 
 def _check_receiver(section: Section, receiver: str, names: DefinedNames) -> None:
     if receiver not in names.receivers:
-        known = ", ".join(names.receivers) or "none"
-        section.report("receiver", f"there is no receiver {receiver!r}; defined are {known}")
+        section.report("receiver", undefined("receiver", receiver, names.receivers))
 
 
 def _group_by(section: Section) -> tuple[str, ...]:
@@ -124,8 +123,7 @@ def _intervals(section: Section, key: str, names: DefinedNames) -> tuple[str, ..
     found: list[str] = []
     for placed in placed_texts(section, key):
         if placed.text not in names.intervals:
-            known = ", ".join(names.intervals) or "none"
-            placed.report(f"there is no time interval {placed.text!r}; defined are {known}")
+            placed.report(undefined("time interval", placed.text, names.intervals))
         found.append(placed.text)
     return tuple(found)
 

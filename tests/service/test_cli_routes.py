@@ -149,7 +149,7 @@ def test_a_bad_file(folder: Path):
     done = gatewatch("routes", "show", directory=folder)
 
     assert (done.code, done.out) == (2, "")
-    assert done.err == f"{folder}/am.yml:1:19: there is no receiver 'a'; defined are none\n"
+    assert done.err == f"{folder}/am.yml:1:19: there is no receiver 'a'; none is defined\n"
 
 
 def test_config_check_reads_the_routes(folder: Path):

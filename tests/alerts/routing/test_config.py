@@ -251,7 +251,7 @@ GOOD = "route: {receiver: a}\nreceivers: [{name: a}]\n"
         ("", "1:1: an Alertmanager configuration must be a mapping, not nothing"),
         ("receivers: [{name: a}]", "1:1: route is missing: say which receiver gets the alerts"),
         ("route: []\nreceivers: [{name: a}]", "1:8: route must be a mapping, not a list"),
-        ("route: {receiver: a}", "1:19: there is no receiver 'a'; defined are none"),
+        ("route: {receiver: a}", "1:19: there is no receiver 'a'; none is defined"),
         ("route: {}\nreceivers: [{name: a}]", "1:8: receiver is missing"),
         (GOOD + "template: []", "3:1: an Alertmanager configuration has no key 'template'; did"),
         (GOOD + "tracing: {}", "3:1: tracing: gatewatch's own configuration says where traces"),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import calendar
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
+from importlib.util import find_spec
+from zoneinfo import ZoneInfo, reset_tzpath
 
 import pytest
 from hypothesis import given, settings
@@ -167,6 +169,28 @@ def test_local_is_the_zone_of_the_machine() -> None:
 
     assert interval.contains(round(now.timestamp() * 1000))
     assert not interval.contains(round(now.timestamp() * 1000) + 60_000)
+
+
+@pytest.fixture
+def no_time_zones() -> Iterator[None]:
+    """Take the machine's time zone database away."""
+    reset_tzpath(to=())
+    ZoneInfo.clear_cache()
+    yield
+    reset_tzpath()
+    ZoneInfo.clear_cache()
+
+
+@pytest.mark.usefixtures("no_time_zones")
+def test_a_machine_without_time_zones() -> None:
+    """Intervals without a location need no time zone database; with one, it is said what lacks."""
+    if find_spec("tzdata") is not None:
+        pytest.skip("the package tzdata is a time zone database too")
+    interval, problems = read("{years: [1970], location: UTC}")
+    _, (missing,) = read("location: Europe/Berlin")
+
+    assert (interval.contains(0), problems) == (True, [])
+    assert missing.message.endswith("install the system's or PyPI's tzdata")
 
 
 def ranges(first: int, last: int) -> st.SearchStrategy[tuple[Range, ...] | None]:

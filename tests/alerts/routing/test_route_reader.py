@@ -97,6 +97,7 @@ def test_paths() -> None:
     [
         ("{}", "3:8: receiver is missing"),
         ("{receiver: []}", "3:19: receiver must be a text, not a list"),
+        ("{receiver: a1}", "3:19: there is no receiver 'a1'; did you mean 'a'?"),
         ("{receiver: c}", "3:19: there is no receiver 'c'; defined are a, b"),
         (
             "{receiver: a, groupby: [x]}",
