@@ -94,6 +94,7 @@ class Silences:
         clock: Clock,
         random: Random,
         listener: SilenceListener | None = None,
+        max_silences: int = MAX_SILENCES,
     ) -> None:
         """Start empty; ``load`` brings in what the store has.
 
@@ -102,11 +103,13 @@ class Silences:
             clock: The time of day.
             random: Makes ids.
             listener: Told of changes.
+            max_silences: How many are held, those that have expired included.
         """
         self._sink = sink
         self._clock = clock
         self._random = random
         self._listener = listener
+        self._max_silences = max_silences
         self._silences: dict[str, Silence] = {}
         self._index = _Index()
         self._cache: dict[Labels, _Fitting] = {}
@@ -155,9 +158,9 @@ class Silences:
             if previous is not None and _is_same(previous, silence, now_ms):
                 await self._commit(SilenceEvent.CHANGED, silence)
                 return silence.id
-            if len(self._silences) >= MAX_SILENCES:
+            if len(self._silences) >= self._max_silences:
                 raise SilenceError(
-                    f"there are {len(self._silences)} silences, and no more than {MAX_SILENCES} "
+                    f"there are {len(self._silences)} silences, and no more than {self._max_silences} "
                     'are held; one matcher such as instance=~"a|b" does what several silences '
                     "do, and expired silences go after 120 hours"
                 )
