@@ -160,9 +160,10 @@ class Silences:
                 return silence.id
             if len(self._silences) >= self._max_silences:
                 raise SilenceError(
-                    f"there are {len(self._silences)} silences, and no more than {self._max_silences} "
-                    'are held; one matcher such as instance=~"a|b" does what several silences '
-                    "do, and expired silences go after 120 hours"
+                    f"there are {len(self._silences)} silences, and no more than "
+                    f"{self._max_silences} are held; one matcher such as "
+                    'instance=~"a|b" does what several silences do, and expired silences go '
+                    "after 120 hours"
                 )
             new = replace(
                 silence, id=self._new_id(), starts_at_ms=max(silence.starts_at_ms, now_ms)
