@@ -39,6 +39,7 @@ from alerts.api.alertmanager_filters import (
     read_states,
     with_labels,
 )
+from alerts.api.alertmanager_order import ordered_alerts, ordered_groups
 from alerts.api.alertmanager_requests import read_acknowledgement, read_alerts, read_silence
 from alerts.api.errors import APIError
 from alerts.api.parameters import Parameters
@@ -200,12 +201,14 @@ class _Alerts:
 
         def show() -> bytes:
             shown = []
-            for group in sorted(groups, key=_group_rank):
+            for group in ordered_groups(groups):
                 if not wanted.takes_group(group):
                     continue
                 views = [view for view in group.alerts if wanted.takes(view, now_ms)]
                 if views:
-                    alerts = (show_alert(view, view.alert.fingerprint) for view in views)
+                    alerts = (
+                        show_alert(view, view.alert.fingerprint) for view in ordered_alerts(views)
+                    )
                     shown.append(show_group(group, alerts))
             return orjson.dumps(shown)
 
@@ -369,10 +372,6 @@ def _fingerprint(request: web.Request) -> str:
     if _FINGERPRINT.fullmatch(fingerprint) is None:
         raise UnknownAlertError(fingerprint)
     return fingerprint
-
-
-def _group_rank(group: GroupView) -> tuple[int, tuple[tuple[str, str], ...], str]:
-    return len(group.labels), group.labels.pairs, group.receiver
 
 
 def _now_ms(clock: Clock) -> int:

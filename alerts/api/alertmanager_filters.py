@@ -5,7 +5,7 @@ Source: Alertmanager, api/v2/api.go (alertFilter, parseFilter), api/v2/openapi.y
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -40,7 +40,7 @@ class AlertFilter:
         unprocessed: Whether those that routing has not looked at are.
         muted: Whether groups that time intervals hold back are.
         matchers: What the labels must satisfy.
-        receivers: One of these must be among the receivers; None: any may be.
+        receivers: One of each of these sets must be among the receivers.
     """
 
     active: bool
@@ -49,7 +49,7 @@ class AlertFilter:
     unprocessed: bool
     muted: bool
     matchers: tuple[Matcher, ...]
-    receivers: frozenset[str] | None
+    receivers: tuple[frozenset[str], ...]
 
     def takes(self, view: AlertView, now_ms: int) -> bool:
         """Whether an alert is wanted, whoever its receivers are; one that has ended is not."""
@@ -65,8 +65,9 @@ class AlertFilter:
         return not hidden and matches_all(self.matchers, view.alert.labels)
 
     def takes_receivers(self, names: Iterable[str]) -> bool:
-        """Whether one of these receivers is wanted."""
-        return self.receivers is None or not self.receivers.isdisjoint(names)
+        """Whether these receivers are wanted."""
+        given = frozenset(names)
+        return not any(wanted.isdisjoint(given) for wanted in self.receivers)
 
     def takes_group(self, group: GroupView) -> bool:
         """Whether a group is wanted, apart from its alerts."""
@@ -98,7 +99,7 @@ class HistoryQuery:
 
 
 def read_alert_filter(
-    parameters: Parameters, parse_matchers: ParseMatchers, receivers: Iterable[NamedReceiver]
+    parameters: Parameters, parse_matchers: ParseMatchers, receivers: Sequence[NamedReceiver]
 ) -> AlertFilter:
     """Return what a request for alerts or groups wants.
 
@@ -152,7 +153,7 @@ def read_matchers(
 
 
 def with_labels(
-    receivers: Iterable[NamedReceiver], matchers: Collection[Matcher]
+    receivers: Sequence[NamedReceiver], matchers: Collection[Matcher]
 ) -> list[NamedReceiver]:
     """Return the receivers whose labels satisfy all matchers."""
     return [each for each in receivers if matches_all(matchers, Labels(each.labels))]
@@ -195,14 +196,15 @@ def _flag(parameters: Parameters, name: str) -> bool:
 
 
 def _wanted_receivers(
-    parameters: Parameters, parse_matchers: ParseMatchers, receivers: Iterable[NamedReceiver]
-) -> frozenset[str] | None:
-    pattern = parameters.text("receiver")
-    matchers = read_matchers(parameters, "receiver_matchers", parse_matchers)
-    if not pattern and not matchers:
-        return None
-    try:
-        has_name = compile_regex(pattern) if pattern else bool
-    except ValueError as error:
-        raise BadRequestError(f"failed to parse receiver param: {error}") from None
-    return frozenset(each.name for each in with_labels(receivers, matchers) if has_name(each.name))
+    parameters: Parameters, parse_matchers: ParseMatchers, receivers: Sequence[NamedReceiver]
+) -> tuple[frozenset[str], ...]:
+    wanted = []
+    if pattern := parameters.text("receiver"):
+        try:
+            is_wanted = compile_regex(pattern)
+        except ValueError as error:
+            raise BadRequestError(f"failed to parse receiver param: {error}") from None
+        wanted.append(frozenset(each.name for each in receivers if is_wanted(each.name)))
+    if matchers := read_matchers(parameters, "receiver_matchers", parse_matchers):
+        wanted.append(frozenset(each.name for each in with_labels(receivers, matchers)))
+    return tuple(wanted)

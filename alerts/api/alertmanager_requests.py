@@ -47,10 +47,10 @@ class PostedAlerts:
     problems: tuple[str, ...]
 
     def explanation(self) -> str:
-        """Return what is wrong, joined as Alertmanager does it; empty when nothing is."""
+        """Return what is wrong, a line each; empty when nothing is."""
         more = len(self.problems) - _REPORTED
         shown = self.problems[:_REPORTED] + ((f"and {more} more",) if more > 0 else ())
-        return "; ".join(shown)
+        return "\n".join(shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,8 @@ async def test_the_order_of_alerts(server: AlertmanagerServer):
         ),
         ([("receiver", "page")], []),
         ([("receiver_matchers", "team=ops")], ["both"]),
-        ([("receiver_matchers", "team=ops"), ("receiver", "log")], []),
+        ([("receiver_matchers", "team=ops"), ("receiver", "log")], ["both"]),
+        ([("receiver_matchers", "team=ops"), ("receiver", "none")], []),
     ],
 )
 async def test_filters(

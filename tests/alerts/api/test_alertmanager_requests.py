@@ -158,8 +158,8 @@ async def test_many_invalid_alerts(server: AlertmanagerServer):
     status, text = await server.send("POST", "alerts", [{}] * 12)
 
     assert status == 400
-    assert text.startswith("alert 0: labels is required; alert 1: labels")
-    assert text.endswith("alert 9: labels is required; and 2 more")
+    assert text.startswith("alert 0: labels is required\nalert 1: labels")
+    assert text.endswith("alert 9: labels is required\nand 2 more")
     assert server.backend.posts == []
 
 
