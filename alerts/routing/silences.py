@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import StrEnum
 from random import Random
 from typing import Final, Protocol
@@ -20,6 +20,7 @@ from uuid import UUID
 from alerts.clock import Clock
 from alerts.errors import AlertsError
 from alerts.routing.silence import Silence, SilenceState
+from alerts.routing.silence_index import SilenceIndex
 from alerts.series.labels import Labels, quote
 from alerts.series.matchers import Matcher, MatchOp
 
@@ -31,8 +32,6 @@ MAX_SILENCE_BYTES: Final = 64 * 1024
 
 RETENTION_MS: Final = 120 * 3600 * 1000
 """How long a silence is kept after it ended, in milliseconds."""
-
-_MAX_CACHED: Final = 50_000
 
 
 class SilenceError(AlertsError):
@@ -76,14 +75,6 @@ SilenceListener = Callable[[SilenceEvent, Silence], None]
 """Told of every change by a person once it is in effect; must not block."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Fitting:
-    """The silences that fit one label set, without those that had ended by ``since_ms``."""
-
-    since_ms: int
-    silences: tuple[Silence, ...]
-
-
 class Silences:
     """All silences, in memory over a store."""
 
@@ -111,8 +102,7 @@ class Silences:
         self._listener = listener
         self._max_silences = max_silences
         self._silences: dict[str, Silence] = {}
-        self._index = _Index()
-        self._cache: dict[Labels, _Fitting] = {}
+        self._index = SilenceIndex()
         self._changing = asyncio.Lock()
 
     def __len__(self) -> int:
@@ -127,10 +117,9 @@ class Silences:
         async with self._changing:
             stored = await self._sink.load()
             self._silences = {silence.id: silence for silence in stored}
-            self._index = _Index()
+            self._index = SilenceIndex()
             for silence in stored:
-                self._index.add(silence)
-            self._cache.clear()
+                self._index.put(silence)
 
     async def set(self, silence: Silence) -> str:
         """Make a silence, or change the one with its id, and return the id it has now.
@@ -227,14 +216,7 @@ class Silences:
             labels: Of the alert.
             now_ms: The moment that is asked about, in Unix milliseconds.
         """
-        known = self._cache.get(labels)
-        if known is None or known.since_ms > now_ms:
-            known = _Fitting(now_ms, self._index.fitting(labels, now_ms))
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()
-            self._cache[labels] = known
-        active = SilenceState.ACTIVE
-        return tuple(silence.id for silence in known.silences if silence.state(now_ms) is active)
+        return self._index.silencing(labels, now_ms)
 
     async def prune(self, now_ms: int) -> int:
         """Remove what ended ``RETENTION_MS`` ago or longer, and return how many.
@@ -252,9 +234,7 @@ class Silences:
                 await self._sink.forget([silence.id for silence in old])
             for silence in old:
                 del self._silences[silence.id]
-                self._index.remove(silence)
-            if old:
-                self._cache.clear()
+                self._index.remove(silence.id)
             return len(old)
 
     def _previous(self, silence_id: str) -> Silence | None:
@@ -273,12 +253,8 @@ class Silences:
 
     async def _commit(self, event: SilenceEvent, silence: Silence) -> None:
         await self._sink.put(silence)
-        old = self._silences.get(silence.id)
-        if old is not None:
-            self._index.remove(old)
         self._silences[silence.id] = silence
-        self._index.add(silence)
-        self._cache.clear()
+        self._index.put(silence)
         if self._listener is not None:
             self._listener(event, silence)
 
@@ -287,53 +263,6 @@ class Silences:
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
-
-
-class _Index:
-    """Silences by one of their ``=`` matchers, so that most are never tried against an alert."""
-
-    def __init__(self) -> None:
-        self._by_pair: dict[tuple[str, str], dict[str, Silence]] = {}
-        self._others: dict[str, Silence] = {}
-
-    def add(self, silence: Silence) -> None:
-        """Take a silence in."""
-        pair = _indexed_pair(silence)
-        place = self._others if pair is None else self._by_pair.setdefault(pair, {})
-        place[silence.id] = silence
-
-    def remove(self, silence: Silence) -> None:
-        """Take a silence out."""
-        pair = _indexed_pair(silence)
-        if pair is None:
-            del self._others[silence.id]
-            return
-        place = self._by_pair[pair]
-        del place[silence.id]
-        if not place:
-            del self._by_pair[pair]
-
-    def fitting(self, labels: Labels, now_ms: int) -> tuple[Silence, ...]:
-        """Return what fits and has not ended, by id."""
-        candidates = list(self._others.values())
-        for pair in labels.pairs:
-            candidates += self._by_pair.get(pair, {}).values()
-        found = [
-            silence
-            for silence in candidates
-            if silence.ends_at_ms > now_ms and silence.fits(labels)
-        ]
-        return tuple(sorted(found, key=lambda silence: silence.id))
-
-
-def _indexed_pair(silence: Silence) -> tuple[str, str] | None:
-    """Return the ``=`` matcher with the longest value: a host is rarer than a severity."""
-    pairs = [
-        (matcher.name, matcher.value)
-        for matcher in silence.matchers
-        if matcher.op is MatchOp.EQUAL and matcher.value
-    ]
-    return max(pairs, key=lambda pair: len(pair[1])) if pairs else None
 
 
 def _is_same(previous: Silence, changed: Silence, now_ms: int) -> bool:
