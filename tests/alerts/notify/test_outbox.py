@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,13 @@ from alerts.notify.outbox import Outbox
 from alerts.series.labels import Labels
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from tests.support.alerts import START_MS, database_url, make_alert, make_notification
+from tests.support.alerts import START_MS, make_alert, make_notification
 
 
 @pytest.fixture
-async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+async def outbox(storage_url: str) -> AsyncIterator[Outbox]:
     """An empty outbox."""
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         yield Outbox(database)
 
 

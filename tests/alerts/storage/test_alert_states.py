@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from alerts.series.labels import Labels
 from alerts.storage.alert_states import AlertStates
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from tests.support.alerts import START_MS, database_url
+from tests.support.alerts import START_MS
 
 PENDING = AlertInstance(
     Labels({"alertname": "Down", "path": 'C:\\ "ü"\n', "x": "\U0001f6a8"}),
@@ -39,13 +38,13 @@ ENDED = replace(
 )
 
 
-async def test_round_trip(tmp_path: Path) -> None:
+async def test_round_trip(storage_url: str) -> None:
     """Every time of every kind of alert comes back exactly, by group and rule."""
     put = (("r1", PENDING), ("r1", FIRING), ("r2", ENDED))
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         await AlertStates(database).save(StateChange("f;g", START_MS + 9, put))
 
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         found = (await AlertStates(database).load({"f;g"}, START_MS))["f;g"]
 
     assert found.evaluated_at_ms == START_MS + 9
@@ -53,10 +52,10 @@ async def test_round_trip(tmp_path: Path) -> None:
     assert found.rules["r2"] == [ENDED]
 
 
-async def test_nan(tmp_path: Path) -> None:
+async def test_nan(storage_url: str) -> None:
     """A value that is no number is no problem."""
     nan = replace(PENDING, value=math.nan)
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         await states.save(StateChange("f;g", START_MS, (("r", nan),)))
         (found,) = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
@@ -64,10 +63,10 @@ async def test_nan(tmp_path: Path) -> None:
     assert math.isnan(found.value)
 
 
-async def test_changed_and_gone(tmp_path: Path) -> None:
+async def test_changed_and_gone(storage_url: str) -> None:
     """A later change replaces what it names, deletes what is gone, and leaves the rest."""
     later = replace(PENDING, state=AlertState.FIRING, fired_at_ms=START_MS + 60_000)
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         first = (("r", PENDING), ("r", FIRING), ("other", FIRING))
         await states.save(StateChange("f;g", START_MS, first))
@@ -77,10 +76,10 @@ async def test_changed_and_gone(tmp_path: Path) -> None:
     assert found == {"r": [later], "other": [FIRING]}
 
 
-async def test_all_or_nothing(tmp_path: Path) -> None:
+async def test_all_or_nothing(storage_url: str) -> None:
     """A change that cannot be stored in full is not stored in part."""
     twice = (("r", PENDING), ("r", PENDING))
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
         with pytest.raises(StorageError):
@@ -90,9 +89,9 @@ async def test_all_or_nothing(tmp_path: Path) -> None:
     assert (found.evaluated_at_ms, found.rules) == (START_MS, {"r": [FIRING]})
 
 
-async def test_watched(tmp_path: Path) -> None:
+async def test_watched(storage_url: str) -> None:
     """Until when nothing changed is stored as well."""
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
         await states.watched({"f;g": START_MS + 60_000})
@@ -102,9 +101,9 @@ async def test_watched(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("late_ms", "kept"), [(0, 1), (1, 0)])
-async def test_unknown_groups(tmp_path: Path, late_ms: int, kept: int) -> None:
+async def test_unknown_groups(storage_url: str, late_ms: int, kept: int) -> None:
     """A group whose file is not there is kept for an hour, in case it comes back."""
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
         assert await states.load(set(), START_MS + OUTAGE_TOLERANCE_MS + late_ms) == {}
@@ -113,9 +112,9 @@ async def test_unknown_groups(tmp_path: Path, late_ms: int, kept: int) -> None:
     assert len(found) == kept
 
 
-async def test_forgotten(tmp_path: Path) -> None:
+async def test_forgotten(storage_url: str) -> None:
     """What is stored of a group can be deleted, the others stay."""
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         for key in ("a", "b"):
             await states.save(StateChange(key, START_MS, (("r", FIRING),)))
@@ -125,10 +124,10 @@ async def test_forgotten(tmp_path: Path) -> None:
     assert list(found) == ["b"]
 
 
-async def test_many(tmp_path: Path) -> None:
+async def test_many(storage_url: str) -> None:
     """Thousands of alerts of one rule are one change."""
     alerts = [replace(FIRING, labels=Labels({"n": str(number)})) for number in range(2500)]
-    async with Database(database_url(tmp_path)) as database:
+    async with Database(storage_url) as database:
         states = AlertStates(database)
         await states.save(StateChange("f;g", START_MS, tuple(("r", alert) for alert in alerts)))
         found = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]

@@ -171,7 +171,7 @@ async def test_closed(tmp_path: Path) -> None:
     ("url", "message"),
     [
         ("no url at secret@host", "is no database URL"),
-        ("mysql://user:secret@host/db", "names a mysql database, which is not supported yet"),
+        ("mysql://user:secret@host/db", "names a mysql database, which is not supported; write"),
         ("sqlite://", "names no file"),
         ("sqlite:///:memory:", "names no file"),
     ],
