@@ -8,8 +8,10 @@ words of a receiver.
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import delete, insert, select, update
@@ -26,6 +28,7 @@ from alerts.storage.statements import in_batches, upsert
 from alerts.storage.tables import NOTIFICATION_LOG, OUTBOX
 
 T = TypeVar("T")
+R = TypeVar("R")
 WAITING: Final = "waiting"
 FAILED: Final = "failed"
 KEPT_FAILURES: Final = 1000
@@ -33,6 +36,12 @@ KEPT_FAILURES: Final = 1000
 
 _BATCH_ALERTS: Final = 500
 """Alerts written as text at a time: between batches the event loop gets its turn."""
+
+_BATCH_CHARACTERS: Final = 100_000
+"""Characters read at a time, for the same reason; some 200 alerts."""
+
+_BATCH_REMOVED: Final = 100
+"""Notifications fetched at a time to be removed."""
 
 
 class Outbox:
@@ -58,11 +67,10 @@ class Outbox:
         # In the order of their keys, so that two commits at a time cannot wait for each other.
         ordered = sorted(entries, key=lambda entry: digest(entry.group_key, entry.channel))
         async with self._database.transaction() as connection:
-            for some in _by_alerts(notifications, [len(item.alerts) for item in notifications]):
-                await connection.execute(insert(OUTBOX), [_row(item) for item in some])
+            async for rows in _made(_row, notifications, _size, _BATCH_ALERTS):
+                await connection.execute(insert(OUTBOX), rows)
             await connection.execute(delete(NOTIFICATION_LOG).where(log.expires_at_ms <= now_ms))
-            for told in _by_alerts(ordered, [len(entry.firing) for entry in ordered]):
-                rows = [_log_row(entry) for entry in told]
+            async for rows in _made(_log_row, ordered, _log_size, _BATCH_ALERTS):
                 await upsert(connection, NOTIFICATION_LOG, rows)
 
     async def waiting(self) -> tuple[Notification, ...]:
@@ -103,7 +111,7 @@ class Outbox:
             return
         now_ms = self._now_ms()
         async with self._database.transaction() as connection:
-            for batch in in_batches(list(ids)):
+            for batch in in_batches(list(ids), _BATCH_REMOVED):
                 rows = await connection.execute(
                     select(OUTBOX.c.notification)
                     .where(OUTBOX.c.id.in_(batch))
@@ -111,16 +119,10 @@ class Outbox:
                 )
                 accepted = [text for (text,) in rows]
                 await connection.execute(delete(OUTBOX).where(OUTBOX.c.id.in_(batch)))
-                await record_in(
-                    connection,
-                    (
-                        event
-                        for text in accepted
-                        for event in _events(
-                            EventKind.NOTIFIED, Notification.from_json(text), now_ms
-                        )
-                    ),
-                )
+                made = _made(Notification.from_json, accepted, len, _BATCH_CHARACTERS)
+                async for told in made:
+                    events = (_events(EventKind.NOTIFIED, item, now_ms) for item in told)
+                    await record_in(connection, chain.from_iterable(events))
 
     async def fail(
         self, notification: Notification, reason: FailureReason, error: str, attempts: int
@@ -170,16 +172,32 @@ class Outbox:
         return round(self._clock.time() * 1000)
 
 
-def _by_alerts(items: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
-    """Yield the items in order, each time some that hold about a batch of alerts."""
-    start = held = 0
-    for index, size in enumerate(sizes):
-        held += size + 1
-        if held >= _BATCH_ALERTS:
-            yield items[start : index + 1]
-            start, held = index + 1, 0
-    if start < len(items):
-        yield items[start:]
+async def _made(
+    make: Callable[[T], R], items: Sequence[T], size: Callable[[T], int], most: int
+) -> AsyncIterator[list[R]]:
+    """Yield what is made of the items, in order, some of up to a size at a time.
+
+    An item that is larger by itself is made in a thread, so that the event loop goes on.
+    """
+    start = 0
+    while start < len(items):
+        end, held = start + 1, size(items[start])
+        if held > most:
+            yield [await asyncio.to_thread(make, items[start])]
+        else:
+            while end < len(items) and held + size(items[end]) <= most:
+                held += size(items[end])
+                end += 1
+            yield [make(item) for item in items[start:end]]
+        start = end
+
+
+def _size(notification: Notification) -> int:
+    return len(notification.alerts) + 1
+
+
+def _log_size(entry: LogEntry) -> int:
+    return len(entry.firing) + 1
 
 
 def _events(

@@ -10,7 +10,7 @@ from sqlalchemy import delete, or_, select
 from alerts.model import Alert
 from alerts.storage.columns import labels_from_text, labels_to_text
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import BATCH, in_batches, upsert
 from alerts.storage.tables import POSTED_ALERT
 
 ENDED_RETENTION_MS: Final = 15 * 60 * 1000
@@ -54,12 +54,20 @@ class PostedAlerts:
             await connection.execute(
                 delete(POSTED_ALERT).where(table.ends_at_ms < now_ms - ENDED_RETENTION_MS)
             )
-            rows = await connection.execute(
+            statement = (
                 select(POSTED_ALERT)
                 .where(or_(table.ends_at_ms.is_(None), table.ends_at_ms > now_ms))
                 .order_by(table.fingerprint)
+                .limit(BATCH)
             )
-            return tuple((_alert(row), row.updated_at_ms) for row in rows)
+            found: list[tuple[Alert, int]] = []
+            last = ""
+            while True:
+                rows = (await connection.execute(statement.where(table.fingerprint > last))).all()
+                found += ((_alert(row), row.updated_at_ms) for row in rows)
+                if len(rows) < BATCH:
+                    return tuple(found)
+                last = rows[-1].fingerprint
 
     async def forget(self, fingerprints: Collection[str]) -> None:
         """Delete alerts; a fingerprint that is not there is none of them.

@@ -119,6 +119,8 @@ class PostgreSQLBackend:
             "statement_timeout": _milliseconds(statement_s),
             "lock_timeout": _milliseconds(lock_s),
             "idle_in_transaction_session_timeout": _milliseconds(_IDLE_TIMEOUT_S),
+            # A plan made while a table was empty reads all of it once there are thousands.
+            "plan_cache_mode": "force_custom_plan",
         }
         if "application_name" not in self._query:
             settings["application_name"] = "gatewatch"
