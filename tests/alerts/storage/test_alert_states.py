@@ -13,6 +13,7 @@ from alerts.series.labels import Labels
 from alerts.storage.alert_states import AlertStates
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
+from alerts.storage.history import History
 from tests.support.alerts import START_MS
 
 PENDING = AlertInstance(
@@ -133,3 +134,81 @@ async def test_many(storage_url: str) -> None:
         found = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
 
     assert set(found) == set(alerts)
+
+
+async def history(database: Database) -> list[tuple[int, str, str, str]]:
+    """Return time, kind, job and state before of what the history says, oldest first."""
+    page = await History(database).query(since_ms=0, until_ms=START_MS * 2, limit=100)
+    return [
+        (event.at_ms - START_MS, event.kind, event.labels.get("job", ""), event.detail["from"])
+        for event in reversed(page.events)
+    ]
+
+
+async def test_history(database: Database) -> None:
+    """Every change of state is in the history, with when it happened; nothing else is."""
+    states = AlertStates(database)
+    firing = replace(PENDING, state=AlertState.FIRING, fired_at_ms=START_MS + 60)
+    kept = replace(firing, keep_firing_since_ms=START_MS + 70)
+    ended = replace(kept, state=AlertState.INACTIVE, resolved_at_ms=START_MS + 80)
+    for at_ms, instance in ((0, PENDING), (60, firing), (70, kept), (80, ended), (90, ended)):
+        await states.save(StateChange("f;g", START_MS + at_ms, (("r", instance),)))
+    await states.save(StateChange("f;g", START_MS + 95, gone=(("r", ended.labels),)))
+
+    assert await history(database) == [
+        (0, "pending", "", "inactive"),
+        (60, "firing", "", "pending"),
+        (80, "resolved", "", "firing"),
+    ]
+
+
+async def test_history_of_what_is_gone(database: Database) -> None:
+    """An alert that is gone, or whose group is, has ended in the history."""
+    states = AlertStates(database)
+    firing = replace(FIRING, active_at_ms=START_MS, fired_at_ms=START_MS)
+    await states.save(StateChange("f;g", START_MS, (("r", PENDING), ("r", firing))))
+    await states.save(StateChange("f;g", START_MS + 5, gone=(("r", PENDING.labels),)))
+    await states.forget({"f;g"}, START_MS + 9)
+    await states.forget({"f;g"}, START_MS + 10)
+
+    assert await history(database) == [
+        (0, "pending", "", "inactive"),
+        (0, "firing", "db", "inactive"),
+        (5, "resolved", "", "pending"),
+        (9, "resolved", "db", "firing"),
+    ]
+
+
+async def test_history_shows_what_leaves(database: Database) -> None:
+    """The history names alerts as they leave, external labels included."""
+    states = AlertStates(database, Labels({"region": "eu", "job": "none"}))
+    await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
+    page = await History(database).query(since_ms=0, until_ms=START_MS * 2, limit=1)
+    expected = Labels({"region": "eu", "job": "db", "alertname": "Down"})
+
+    assert page.events[0].labels == expected
+    assert page.events[0].fingerprint == expected.fingerprint()
+    assert page.events[0].annotations == Labels({"summary": "text"})
+
+
+async def test_same_alert_of_two_rules(database: Database) -> None:
+    """Alerts of the same labels belong to their rules."""
+    states = AlertStates(database)
+    both = (("a", FIRING), ("b", ENDED), ("b", FIRING))
+    await states.save(StateChange("f;g", START_MS, both))
+    await states.save(
+        StateChange("f;g", START_MS, gone=(("a", FIRING.labels), ("c", ENDED.labels)))
+    )
+    found = (await states.load({"f;g"}, START_MS))["f;g"].rules
+
+    assert {rule: set(alerts) for rule, alerts in found.items()} == {"b": {ENDED, FIRING}}
+
+
+async def test_odd_names(database: Database) -> None:
+    """Groups and rules may be named by any text, alerts labelled by it."""
+    states = AlertStates(database)
+    odd = replace(FIRING, labels=Labels({"a": "\x00\x1b", "b\x7f": "\u2028"}))
+    await states.save(StateChange("f\x00;g", START_MS, (("r\x00", odd),)))
+    await states.save(StateChange("f\x00;g", START_MS, (("r\x00", odd),)))
+
+    assert (await states.load({"f\x00;g"}, START_MS))["f\x00;g"].rules == {"r\x00": [odd]}
