@@ -7,6 +7,7 @@ connection is served in order, where who waits for the file's lock has to ask ag
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,7 +98,7 @@ class SQLiteBackend:
             connection.isolation_level = None
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout = {timeout_ms}")
-            cursor.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(cursor)
             cursor.execute("PRAGMA synchronous = FULL")
             cursor.execute("PRAGMA foreign_keys = ON")
             cursor.close()
@@ -110,6 +111,26 @@ class SQLiteBackend:
         event.listen(engine, "begin", on_begin)
 
 
+def _write_ahead(cursor: Any) -> None:
+    """Turn on write-ahead logging.
+
+    The first process that does so locks others out, who are told at once instead of made to wait.
+    So they wait as a write does, and try again.
+    """
+    for _ in range(_WRITE_AHEAD_ATTEMPTS):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("COMMIT")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode = WAL")
+
+
+_WRITE_AHEAD_ATTEMPTS: Final = 20
 _OTHER_ADVICE: Final = "look at the file, its directory and the disk"
 _ADVICE: Final = {
     "locked": "another process uses it: stop that one, or let alerts.storage_url name another file",
