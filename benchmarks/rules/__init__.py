@@ -1,0 +1,1 @@
+"""What ``benchmarks/rules.py`` is made of, and the programs it runs."""
