@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from alerts.clock import Clock
 from alerts.model import Alert
 from alerts.routing.views import Acknowledgement
+from alerts.storage.history import EventKind, HistoryEvent
 
 
 class AcknowledgementSink(Protocol):
     """Keeps acknowledgements over restarts; raises StorageError, and has done nothing then."""
 
-    async def put(self, acknowledgement: Acknowledgement, /) -> None:
+    async def put(
+        self, acknowledgement: Acknowledgement, /, *, events: Sequence[HistoryEvent]
+    ) -> None:
         """Commit one, in place of an earlier one of the same alert."""
 
     async def load(self) -> tuple[Acknowledgement, ...]:
         """Return all there are."""
 
-    async def forget(self, fingerprints: Collection[str], /) -> None:
+    async def forget(
+        self, fingerprints: Collection[str], /, *, events: Sequence[HistoryEvent] = ()
+    ) -> None:
         """Delete those of alerts."""
 
 
@@ -55,7 +60,8 @@ class Acknowledgements:
         new = Acknowledgement(
             alert.fingerprint, alert.starts_at_ms, by, int(self._clock.time() * 1000), note
         )
-        await self._sink.put(new)
+        event = _event(alert, EventKind.ACKNOWLEDGED, new.at_ms, {"by": by, "note": note})
+        await self._sink.put(new, events=(event,))
         self._known[new.fingerprint] = new
         return new
 
@@ -65,8 +71,11 @@ class Acknowledgements:
         Raises:
             StorageError: Nothing was changed.
         """
-        if alert.fingerprint in self._known:
-            await self._sink.forget((alert.fingerprint,))
+        known = self._known.get(alert.fingerprint)
+        if known is not None:
+            at_ms = int(self._clock.time() * 1000)
+            event = _event(alert, EventKind.ACKNOWLEDGEMENT_WITHDRAWN, at_ms, {"by": known.by})
+            await self._sink.forget((alert.fingerprint,), events=(event,))
             self._known.pop(alert.fingerprint, None)
 
     async def prune(self, alive: Collection[str]) -> None:
@@ -80,3 +89,9 @@ class Acknowledgements:
             await self._sink.forget(gone)
             for fingerprint in gone:
                 self._known.pop(fingerprint, None)
+
+
+def _event(alert: Alert, kind: EventKind, at_ms: int, detail: Mapping[str, str]) -> HistoryEvent:
+    return HistoryEvent(
+        at_ms, kind, alert.fingerprint, alert.labels, alert.annotations, dict(detail)
+    )

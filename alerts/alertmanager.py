@@ -29,10 +29,10 @@ from alerts.notify.delivery import (
     DeliveryContext,
     ReceiverStats,
 )
-from alerts.notify.encode import Encode
 from alerts.notify.log import NotificationLog
 from alerts.notify.outbox import Outbox
 from alerts.notify.transport import Transport
+from alerts.notify.webhook import Encode
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
 from alerts.routing.model import Receiver, RoutingConfig
 from alerts.routing.silences import Silences
@@ -303,15 +303,12 @@ class Alertmanager:
         """Record the end of posted alerts that nobody spoke of any more, and forget them."""
         ended = [alert for alert in self._posted_alerts.values() if alert.is_resolved(now_ms)]
         if ended:
-            await self._history.record(
-                [
-                    _event(alert, is_firing=False, at_ms=alert.ends_at_ms or now_ms)
-                    for alert in ended
-                ]
-            )
+            events = [
+                _event(alert, is_firing=False, at_ms=alert.ends_at_ms or now_ms) for alert in ended
+            ]
+            await self._posted.forget([alert.fingerprint for alert in ended], events=events)
             for alert in ended:
                 self._posted_alerts.pop(alert.labels, None)
-            await self._posted.forget([alert.fingerprint for alert in ended])
 
     async def _start(self, routing: RoutingConfig) -> None:
         """Start delivery and dispatcher; the log and the outbox say where to go on."""

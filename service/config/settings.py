@@ -359,6 +359,8 @@ class AlertsSettings(Section):
     """Routes and receivers in Alertmanager's format; unset: alerts are written to the log."""
     storage_url: str = ""
     """SQLAlchemy URL of the database; empty: SQLite in the data directory."""
+    history_retention: PositiveDuration = 30 * 86_400.0
+    """How long it is kept what happened to alerts."""
     external_url: str = ""
     """URL of the operations listener as people reach it, for links in notifications; empty:
     made from its host and port."""

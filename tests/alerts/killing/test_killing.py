@@ -30,7 +30,8 @@ groups:
     rules: [{alert: Signal, expr: signal > 0, keep_firing_for: 20ms}]
 """
 ROUTES: Final = """\
-route: {receiver: hook, group_by: [name], group_wait: 10ms, group_interval: 50ms, repeat_interval: 1h}
+route:
+  {receiver: hook, group_by: [name], group_wait: 10ms, group_interval: 50ms, repeat_interval: 1h}
 receivers: [{name: hook, webhook_configs: [{url: %s}]}]
 """
 

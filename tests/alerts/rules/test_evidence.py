@@ -26,7 +26,7 @@ def evidence(**traces: tuple[int, dict[str, str]]) -> TraceEvidence:
 
 def trace_of(found: TraceEvidence, expression: str, **labels: str) -> str | None:
     """Return the trace an alert of an expression is given."""
-    alert = make_alert(alertname="Slow", severity="page", **labels)
+    alert = make_alert(START_MS, None, alertname="Slow", severity="page", **labels)
     (with_trace,) = found.add_to([alert], prepare(expression), START_MS)
     return with_trace.annotations.get("trace_id")
 
