@@ -67,7 +67,7 @@ class HistoryPage:
     """A part of the history.
 
     Attributes:
-        events: Newest first.
+        events: Newest first; there may be none on a page that is not the last.
         next: What asks for the page behind this one; None when this is the last.
     """
 

@@ -81,7 +81,7 @@ class HistoryQuery:
 
     Attributes:
         since_ms: The earliest moment, in Unix milliseconds.
-        until_ms: The latest one.
+        until_ms: The moment that ends it, exclusive.
         fingerprint: Of the only alert that is wanted; None: any.
         kinds: What may have happened; empty: anything.
         matchers: What the labels must satisfy.

@@ -21,7 +21,7 @@ from alerts.clock import Clock
 from alerts.errors import AlertsError
 from alerts.routing.silence import Silence, SilenceState
 from alerts.routing.silence_index import SilenceIndex
-from alerts.series.labels import Labels, quote
+from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 
 MAX_SILENCES: Final = 10_000
@@ -287,10 +287,10 @@ def _check(silence: Silence, now_ms: int) -> None:
             raise SilenceError(
                 f"invalid silence: invalid label matcher {number}: a label name must not be empty"
             )
-    if all(_takes_nothing(matcher) for matcher in silence.matchers):
+    if all(_matches_empty(matcher) for matcher in silence.matchers):
         raise SilenceError(
             "invalid silence: at least one matcher must not match the empty string; "
-            f"{quote(', '.join(map(str, silence.matchers)))} would silence every alert"
+            f"{', '.join(map(str, silence.matchers))} fits every alert without these labels"
         )
     if silence.ends_at_ms < silence.starts_at_ms:
         raise SilenceError("invalid silence: end time must not be before start time")
@@ -303,7 +303,7 @@ def _check(silence: Silence, now_ms: int) -> None:
         )
 
 
-def _takes_nothing(matcher: Matcher) -> bool:
+def _matches_empty(matcher: Matcher) -> bool:
     # Alertmanager takes every negative matcher for one that does not match the empty string.
     return matcher.op in (MatchOp.EQUAL, MatchOp.REGEX) and matcher.matches("")
 

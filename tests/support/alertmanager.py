@@ -145,7 +145,7 @@ class MemoryBackend:
         found = [
             event
             for event in self.events
-            if query.since_ms <= event.at_ms <= query.until_ms
+            if query.since_ms <= event.at_ms < query.until_ms
             and (not query.kinds or event.kind in query.kinds)
             and query.fingerprint in (None, event.fingerprint)
             and matches_all(query.matchers, event.labels)

@@ -193,7 +193,10 @@ async def test_an_unknown_id(held: Held, change: str):
     [
         (replace(make_silence(), matchers=()), "at least one matcher required"),
         (make_silence("job="), "must not match the empty string"),
-        (make_silence(Matcher(MatchOp.REGEX, "job", ".*"), "a="), "would silence every alert"),
+        (
+            make_silence(Matcher(MatchOp.REGEX, "job", ".*"), "a="),
+            "fits every alert without these labels",
+        ),
         (make_silence("=db"), "label matcher 0: a label name must not be empty"),
         (make_silence(ends_at_ms=START_MS - 1), "end time must not be before start time"),
         (
