@@ -10,6 +10,7 @@ from sqlalchemy import delete, or_, select
 from alerts.model import Alert
 from alerts.storage.columns import labels_from_text, labels_to_text
 from alerts.storage.database import Database
+from alerts.storage.history import HistoryEvent, record_in
 from alerts.storage.statements import BATCH, in_batches, upsert
 from alerts.storage.tables import POSTED_ALERT
 
@@ -23,17 +24,20 @@ class PostedAlerts:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def save(self, alerts: Sequence[tuple[Alert, int]]) -> None:
+    async def save(
+        self, alerts: Sequence[tuple[Alert, int]], *, events: Sequence[HistoryEvent] = ()
+    ) -> None:
         """Store alerts, each in place of the one of the same labels.
 
         Args:
             alerts: With when each was heard of, in Unix milliseconds. Of two with the same
                 labels the later one in the sequence is stored.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was stored.
         """
-        if not alerts:
+        if not (alerts or events):
             return
         async with self._database.transaction() as connection:
             for batch in in_batches(alerts):
@@ -42,6 +46,7 @@ class PostedAlerts:
                     POSTED_ALERT,
                     [_row(alert, updated_at_ms) for alert, updated_at_ms in batch],
                 )
+            await record_in(connection, events)
 
     async def load(self, now_ms: int) -> tuple[tuple[Alert, int], ...]:
         """Return the alerts that have not ended, by fingerprint; deletes those that long have.
@@ -69,17 +74,24 @@ class PostedAlerts:
                     return tuple(found)
                 last = rows[-1].fingerprint
 
-    async def forget(self, fingerprints: Collection[str]) -> None:
+    async def forget(
+        self, fingerprints: Collection[str], *, events: Sequence[HistoryEvent] = ()
+    ) -> None:
         """Delete alerts; a fingerprint that is not there is none of them.
+
+        Args:
+            fingerprints: Of the alerts.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was deleted.
         """
         column = POSTED_ALERT.c.fingerprint
-        if fingerprints:
+        if fingerprints or events:
             async with self._database.transaction() as connection:
                 for batch in in_batches(list(fingerprints)):
                     await connection.execute(delete(POSTED_ALERT).where(column.in_(batch)))
+                await record_in(connection, events)
 
 
 def _row(alert: Alert, updated_at_ms: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
@@ -13,6 +13,7 @@ from alerts.series.matchers import Matcher, MatchOp
 from alerts.storage.columns import labels_from_text, labels_to_text
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
+from alerts.storage.history import HistoryEvent, record_in
 from alerts.storage.statements import in_batches, upsert
 from alerts.storage.tables import SILENCE
 
@@ -23,14 +24,19 @@ class SilenceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, silence: Silence) -> None:
+    async def put(self, silence: Silence, *, events: Sequence[HistoryEvent] = ()) -> None:
         """Store a silence, in place of the one of the same id.
+
+        Args:
+            silence: The silence.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: It was not stored.
         """
         async with self._database.transaction() as connection:
             await upsert(connection, SILENCE, [_row(silence)])
+            await record_in(connection, events)
 
     async def load(self) -> tuple[Silence, ...]:
         """Return all silences, by when they begin.
