@@ -25,8 +25,8 @@ class AcknowledgementStore:
         """Store an acknowledgement, in place of an earlier one of the same alert.
 
         Args:
-            acknowledgement: Who looks after which alert.
-            events: What the history says of it.
+            acknowledgement: The acknowledgement.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: It was not stored.
@@ -70,13 +70,13 @@ class AcknowledgementStore:
 
         Args:
             fingerprints: Of the alerts.
-            events: What the history says of it.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was deleted.
         """
         column = ACKNOWLEDGEMENT.c.fingerprint
-        if fingerprints:
+        if fingerprints or events:
             async with self._database.transaction() as connection:
                 for batch in in_batches(list(fingerprints)):
                     await connection.execute(delete(ACKNOWLEDGEMENT).where(column.in_(batch)))

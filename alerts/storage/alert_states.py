@@ -110,7 +110,8 @@ class AlertStates:
                 key
                 for key, group in groups.items()
                 if key not in known and group.evaluated_at_ms < horizon_ms
-            ]
+            ],
+            now_ms,
         )
         return {key: group for key, group in groups.items() if key in known}
 

@@ -131,7 +131,9 @@ class History:
         matchers: Sequence[Matcher] = (),
         before: HistoryCursor | None = None,
     ) -> HistoryPage:
-        """Return events, newest first, in one transaction.
+        """Return events, newest first.
+
+        Every few hundred events looked at are a transaction, so that others get their turn.
 
         Args:
             since_ms: From when, inclusive.
@@ -148,22 +150,22 @@ class History:
         statement = _matching(since_ms, until_ms, fingerprint, kinds)
         found: list[HistoryEvent] = []
         looked_at = 0
-        async with self._database.transaction() as connection:
-            while looked_at < LOOKED_AT:
-                wanted = limit - len(found)
-                # One more than wanted tells whether there is a rest.
-                size = BATCH if matchers else min(wanted + 1, BATCH)
+        while looked_at < LOOKED_AT:
+            wanted = limit - len(found)
+            # One more than wanted tells whether there is a rest.
+            size = BATCH if matchers else min(wanted + 1, BATCH)
+            async with self._database.transaction() as connection:
                 rows = (await connection.execute(_page(statement, before, size))).all()
-                looked_at += len(rows)
-                for row in rows:
-                    if len(found) == limit:
-                        return HistoryPage(tuple(found), before)
-                    before = HistoryCursor(row.at_ms, row.sequence)
-                    labels = labels_from_text(row.labels)
-                    if matches_all(matchers, labels):
-                        found.append(_event(row, labels))
-                if len(rows) < size:
-                    return HistoryPage(tuple(found))
+            looked_at += len(rows)
+            for row in rows:
+                if len(found) == limit:
+                    return HistoryPage(tuple(found), before)
+                before = HistoryCursor(row.at_ms, row.sequence)
+                labels = labels_from_text(row.labels)
+                if matches_all(matchers, labels):
+                    found.append(_event(row, labels))
+            if len(rows) < size:
+                return HistoryPage(tuple(found))
         return HistoryPage(tuple(found), before)
 
     async def prune(self, before_ms: int) -> int:

@@ -32,12 +32,12 @@ class PostedAlerts:
         Args:
             alerts: With when each was heard of, in Unix milliseconds. Of two with the same
                 labels the later one in the sequence is stored.
-            events: What the history says of it.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was stored.
         """
-        if not alerts:
+        if not (alerts or events):
             return
         async with self._database.transaction() as connection:
             for batch in in_batches(alerts):
@@ -81,13 +81,13 @@ class PostedAlerts:
 
         Args:
             fingerprints: Of the alerts.
-            events: What the history says of it.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was deleted.
         """
         column = POSTED_ALERT.c.fingerprint
-        if fingerprints:
+        if fingerprints or events:
             async with self._database.transaction() as connection:
                 for batch in in_batches(list(fingerprints)):
                     await connection.execute(delete(POSTED_ALERT).where(column.in_(batch)))

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import delete, select
 
-from alerts.routing.silence import Silence, SilenceState
-from alerts.series.labels import Labels
+from alerts.routing.silence import Silence
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.storage.columns import labels_from_text, labels_to_text
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from alerts.storage.history import EventKind, HistoryEvent, record_in
+from alerts.storage.history import HistoryEvent, record_in
 from alerts.storage.statements import in_batches, upsert
 from alerts.storage.tables import SILENCE
 
@@ -25,17 +24,19 @@ class SilenceStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def put(self, silence: Silence) -> None:
-        """Store a silence, in place of the one of the same id, and what the history says of it.
+    async def put(self, silence: Silence, *, events: Sequence[HistoryEvent] = ()) -> None:
+        """Store a silence, in place of the one of the same id.
+
+        Args:
+            silence: The silence.
+            events: What this is in the history; committed with it.
 
         Raises:
             StorageError: It was not stored.
         """
         async with self._database.transaction() as connection:
-            known = await connection.execute(select(SILENCE.c.id).where(SILENCE.c.id == silence.id))
-            kind = _change(silence, is_new=known.first() is None)
             await upsert(connection, SILENCE, [_row(silence)])
-            await record_in(connection, [_event(silence, kind)])
+            await record_in(connection, events)
 
     async def load(self) -> tuple[Silence, ...]:
         """Return all silences, by when they begin.
@@ -59,24 +60,6 @@ class SilenceStore:
             async with self._database.transaction() as connection:
                 for batch in in_batches(list(ids)):
                     await connection.execute(delete(SILENCE).where(SILENCE.c.id.in_(batch)))
-
-
-def _change(silence: Silence, *, is_new: bool) -> EventKind:
-    if is_new:
-        return EventKind.SILENCE_CREATED
-    if silence.state(silence.updated_at_ms) is SilenceState.EXPIRED:
-        return EventKind.SILENCE_EXPIRED
-    return EventKind.SILENCE_CHANGED
-
-
-def _event(silence: Silence, kind: EventKind) -> HistoryEvent:
-    detail = {
-        "silence": silence.id,
-        "matchers": ",".join(map(str, silence.matchers)),
-        "created_by": silence.created_by,
-        "comment": silence.comment,
-    }
-    return HistoryEvent(silence.updated_at_ms, kind, "", Labels(), detail=detail)
 
 
 def _row(silence: Silence) -> dict[str, Any]:

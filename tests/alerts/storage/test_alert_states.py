@@ -179,6 +179,15 @@ async def test_history_of_what_is_gone(database: Database) -> None:
     ]
 
 
+async def test_history_of_a_group_that_stays_away(database: Database) -> None:
+    """Alerts of a group that is given up at a start end in the history by that."""
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, (("r", PENDING),)))
+    await states.load(set(), START_MS + OUTAGE_TOLERANCE_MS + 1)
+
+    assert (await history(database))[1:] == [(OUTAGE_TOLERANCE_MS + 1, "resolved", "", "pending")]
+
+
 async def test_history_shows_what_leaves(database: Database) -> None:
     """The history names alerts as they leave, external labels included."""
     states = AlertStates(database, Labels({"region": "eu", "job": "none"}))

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from alerts.routing.silence import Silence
+from alerts.routing.views import Acknowledgement
 from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.storage import history as history_module
+from alerts.storage.acknowledgements import AcknowledgementStore
 from alerts.storage.database import Database
+from alerts.storage.errors import StorageError
 from alerts.storage.history import EventKind, History, HistoryCursor, HistoryEvent, record_in
-from tests.support.alerts import START_MS
+from alerts.storage.posted_alerts import PostedAlerts
+from alerts.storage.silences import SilenceStore
+from tests.support.alerts import START_MS, make_alert
 
 FAR_MS = START_MS * 2
 TEXTS = st.dictionaries(st.text(), st.text(), max_size=3)
@@ -156,6 +164,33 @@ async def test_within_a_transaction(database: Database, history: History) -> Non
         await fail()
 
     assert len(await every(history)) == 2
+
+
+async def test_with_what_happened(database: Database, history: History) -> None:
+    """What is stored and what the history says of it are one transaction."""
+    alert = make_alert(job="a")
+    silence = Silence("a", (Matcher(MatchOp.EQUAL, "a", "b"),), 1, 2, 3, "ann", "")
+    acknowledgement = Acknowledgement(alert.fingerprint, START_MS, "ann", START_MS)
+    events = [event(at_ms) for at_ms in range(5)]
+    posted, acknowledged = PostedAlerts(database), AcknowledgementStore(database)
+    await posted.save([(alert, START_MS)], events=events[:1])
+    await SilenceStore(database).put(silence, events=events[1:2])
+    await acknowledged.put(acknowledgement, events=events[2:3])
+    await acknowledged.forget([alert.fingerprint], events=events[3:4])
+    await posted.forget([alert.fingerprint], events=events[4:])
+
+    assert await every(history) == events[::-1]
+
+
+async def test_not_with_what_failed(database: Database, history: History) -> None:
+    """What was not stored is not in the history either."""
+    silence = Silence("a", (Matcher(MatchOp.EQUAL, "a", "b"),), 1, 2, 3, "ann", "")
+    wrong = replace(event(1), fingerprint=None)  # type: ignore[arg-type]  # what no column takes
+    with pytest.raises(StorageError):
+        await SilenceStore(database).put(silence, events=[wrong])
+
+    assert await SilenceStore(database).load() == ()
+    assert await every(history) == []
 
 
 @settings(
