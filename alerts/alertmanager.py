@@ -33,6 +33,7 @@ from alerts.notify.log import NotificationLog
 from alerts.notify.outbox import Outbox
 from alerts.notify.transport import Transport
 from alerts.notify.webhook import Encode
+from alerts.recorded_silences import RecordedSilences
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
 from alerts.routing.model import Receiver, RoutingConfig
 from alerts.routing.silences import Silences
@@ -118,7 +119,9 @@ class Alertmanager:
         self._delivery: Delivery | None = None
         self._dispatcher: Dispatcher | None = None
         self._held: list[tuple[Sequence[Alert], SpanContext | None]] | None = None
-        self.silences = Silences(SilenceStore(database), clock=clock, random=random)
+        self.silences = Silences(
+            RecordedSilences(SilenceStore(database)), clock=clock, random=random
+        )
 
     async def __aenter__(self) -> Self:
         """Take up what an earlier process left and start delivering.
