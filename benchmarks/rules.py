@@ -26,7 +26,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rules.processes import HERE, running
+from benchmarks.processes import running
+from benchmarks.rules import HERE
 from benchmarks.rules.sides import (
     RULES_S,
     Case,

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.rules.processes import HERE, PATIENCE_S, Child, running
+from benchmarks.processes import PATIENCE_S, Child, running
+from benchmarks.rules import HERE
 
 SCRAPE_S: Final = 5
 RULES_S: Final = 2

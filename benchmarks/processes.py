@@ -12,7 +12,6 @@ from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-HERE: Final = Path(__file__).parent
 PATIENCE_S: Final = 60.0
 
 
