@@ -42,7 +42,7 @@ class PostgreSQLServer:
 
     def __enter__(self) -> Self:
         try:
-            self._programs = _programs(self._directory, must_be_public=self._account is not None)
+            self._programs = _programs(self._directory, account=self._account)
             password_file = self._directory / "password"
             password_file.write_text(PASSWORD)
             if self._account is not None:
@@ -161,14 +161,22 @@ def _account() -> pwd.struct_passwd | None:
         ) from None
 
 
-def _programs(directory: Path, *, must_be_public: bool) -> Path:
-    """Return where the server's programs are, copied to where everybody may run them if asked."""
+def _programs(directory: Path, *, account: pwd.struct_passwd | None) -> Path:
+    """Return where the server's programs are, copied to where an account may run them."""
     found = _installed()
-    if must_be_public and not all(path.stat().st_mode & 0o005 == 0o005 for path in found.parents):
-        copy = directory / "programs"
-        shutil.copytree(found.parent, copy, symlinks=True)
-        found = copy / found.name
-    return found
+    if account is None or all(
+        path.stat().st_mode & 0o005 == 0o005 for path in (found / "postgres", found, *found.parents)
+    ):
+        return found
+    # The programs look for their libraries beside the package, which is three levels up.
+    package, inside = found.parents[1], found.relative_to(found.parents[2])
+    copy = directory / "programs"
+    for part in (package, package.with_name(f"{package.name}.libs")):
+        if part.exists():
+            shutil.copytree(part, copy / part.name)
+    for path in (copy, *copy.rglob("*")):
+        os.chown(path, account.pw_uid, account.pw_gid)
+    return copy / inside
 
 
 def _installed() -> Path:

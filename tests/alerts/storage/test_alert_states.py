@@ -53,85 +53,78 @@ async def test_round_trip(storage_url: str) -> None:
     assert found.rules["r2"] == [ENDED]
 
 
-async def test_nan(storage_url: str) -> None:
+async def test_nan(database: Database) -> None:
     """A value that is no number is no problem."""
     nan = replace(PENDING, value=math.nan)
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        await states.save(StateChange("f;g", START_MS, (("r", nan),)))
-        (found,) = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, (("r", nan),)))
+    (found,) = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
 
     assert math.isnan(found.value)
 
 
-async def test_changed_and_gone(storage_url: str) -> None:
+async def test_changed_and_gone(database: Database) -> None:
     """A later change replaces what it names, deletes what is gone, and leaves the rest."""
     later = replace(PENDING, state=AlertState.FIRING, fired_at_ms=START_MS + 60_000)
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        first = (("r", PENDING), ("r", FIRING), ("other", FIRING))
-        await states.save(StateChange("f;g", START_MS, first))
-        await states.save(StateChange("f;g", START_MS, (("r", later),), (("r", FIRING.labels),)))
-        found = (await states.load({"f;g"}, START_MS))["f;g"].rules
+    states = AlertStates(database)
+    first = (("r", PENDING), ("r", FIRING), ("other", FIRING))
+    await states.save(StateChange("f;g", START_MS, first))
+    await states.save(StateChange("f;g", START_MS, (("r", later),), (("r", FIRING.labels),)))
+    found = (await states.load({"f;g"}, START_MS))["f;g"].rules
 
     assert found == {"r": [later], "other": [FIRING]}
 
 
-async def test_all_or_nothing(storage_url: str) -> None:
+async def test_all_or_nothing(database: Database) -> None:
     """A change that cannot be stored in full is not stored in part."""
     twice = (("r", PENDING), ("r", PENDING))
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
-        with pytest.raises(StorageError):
-            await states.save(StateChange("f;g", START_MS + 1, twice, (("r", FIRING.labels),)))
-        found = (await states.load({"f;g"}, START_MS))["f;g"]
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
+    with pytest.raises(StorageError):
+        await states.save(StateChange("f;g", START_MS + 1, twice, (("r", FIRING.labels),)))
+    found = (await states.load({"f;g"}, START_MS))["f;g"]
 
     assert (found.evaluated_at_ms, found.rules) == (START_MS, {"r": [FIRING]})
 
 
-async def test_watched(storage_url: str) -> None:
+async def test_watched(database: Database) -> None:
     """Until when nothing changed is stored as well."""
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
-        await states.watched({"f;g": START_MS + 60_000})
-        found = (await states.load({"f;g"}, START_MS))["f;g"]
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
+    await states.watched({"f;g": START_MS + 60_000})
+    found = (await states.load({"f;g"}, START_MS))["f;g"]
 
     assert (found.evaluated_at_ms, found.rules) == (START_MS + 60_000, {"r": [FIRING]})
 
 
 @pytest.mark.parametrize(("late_ms", "kept"), [(0, 1), (1, 0)])
-async def test_unknown_groups(storage_url: str, late_ms: int, kept: int) -> None:
+async def test_unknown_groups(database: Database, late_ms: int, kept: int) -> None:
     """A group whose file is not there is kept for an hour, in case it comes back."""
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
-        assert await states.load(set(), START_MS + OUTAGE_TOLERANCE_MS + late_ms) == {}
-        found = await states.load({"f;g"}, START_MS)
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, (("r", FIRING),)))
+    assert await states.load(set(), START_MS + OUTAGE_TOLERANCE_MS + late_ms) == {}
+    found = await states.load({"f;g"}, START_MS)
 
     assert len(found) == kept
 
 
-async def test_forgotten(storage_url: str) -> None:
+async def test_forgotten(database: Database) -> None:
     """What is stored of a group can be deleted, the others stay."""
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        for key in ("a", "b"):
-            await states.save(StateChange(key, START_MS, (("r", FIRING),)))
-        await states.forget({"a"})
-        found = await states.load({"a", "b"}, START_MS)
+    states = AlertStates(database)
+    for key in ("a", "b"):
+        await states.save(StateChange(key, START_MS, (("r", FIRING),)))
+    await states.forget({"a"})
+    found = await states.load({"a", "b"}, START_MS)
 
     assert list(found) == ["b"]
 
 
-async def test_many(storage_url: str) -> None:
+async def test_many(database: Database) -> None:
     """Thousands of alerts of one rule are one change."""
     alerts = [replace(FIRING, labels=Labels({"n": str(number)})) for number in range(2500)]
-    async with Database(storage_url) as database:
-        states = AlertStates(database)
-        await states.save(StateChange("f;g", START_MS, tuple(("r", alert) for alert in alerts)))
-        found = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
+    states = AlertStates(database)
+    await states.save(StateChange("f;g", START_MS, tuple(("r", alert) for alert in alerts)))
+    found = (await states.load({"f;g"}, START_MS))["f;g"].rules["r"]
 
     assert set(found) == set(alerts)
 
