@@ -145,7 +145,7 @@ class Alerting:
         self._database = database
         self._clock = clock
         self._stack = AsyncExitStack()
-        self._states = AlertStates(database)
+        self._states = AlertStates(database, options.external_labels)
         self._reloading = asyncio.Lock()
         self._store = store
         self.alertmanager = Alertmanager(
@@ -286,7 +286,7 @@ class Alerting:
 
     async def _forget(self, removed: Mapping[str, RuleGroup]) -> None:
         try:
-            await self._states.forget(removed)
+            await self._states.forget(removed, self._now_ms())
         except StorageError as error:
             # Harmless: what is stored of groups that are not there is deleted at a later start.
             _LOG.error("the alerts of removed groups are still stored: %s", error)

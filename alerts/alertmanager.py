@@ -110,7 +110,7 @@ class Alertmanager:
         self._telemetry = telemetry
         self._options = options
         self._log = NotificationLog()
-        self._outbox = Outbox(database)
+        self._outbox = Outbox(database, clock)
         self._posted = PostedAlerts(database)
         self._posted_alerts: dict[Labels, Alert] = {}
         self._history = History(database)

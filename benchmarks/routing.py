@@ -7,15 +7,15 @@ how long after its ``group_wait`` the last group has been told to a webhook that
 the CPU time until then, and of gatewatch the longest that its event loop was held up. Linux only,
 as it reads /proc.
 
-Alertmanager is the one of ``--alertmanager``, else that of ``make e2e``: from PATH, or Debian's.
+Alertmanager is the one of ``--alertmanager`` or from PATH (Debian: ``prometheus-alertmanager``).
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import os
 import re
+import shutil
 import socket
 import sys
 import tempfile
@@ -30,10 +30,10 @@ import aiohttp
 from aiohttp import web
 
 from benchmarks.processes import Child, running
-from tests.external import programs
 
 GROUP_WAIT_S: Final = 5.0
 BATCH: Final = 250
+ALERTMANAGER: Final = "prometheus-alertmanager"
 PATIENCE_S: Final = 120.0
 ROUTES: Final = """\
 route: {{receiver: hook, group_by: [group], group_wait: {wait}s, group_interval: 1h}}
@@ -190,28 +190,22 @@ async def longest_lag(http: aiohttp.ClientSession, url: str) -> float | None:
     return next((bound for bound, count in buckets if count == buckets[-1][1]), None)
 
 
-async def compare(alerts: int, groups: int, folder: Path | None) -> None:
+async def compare(alerts: int, groups: int, program: Path | None) -> None:
     """Measure both and print a table."""
-    if folder is None:
-        cache = programs.cache_folder(os.environ)
-        try:
-            folder = await programs.alertmanager(cache)
-        except programs.UnavailableError as error:
-            print(f"Alertmanager cannot be had, so there is nothing beside gatewatch: {error}")
-    names = ["gatewatch"] if folder is None else ["gatewatch", "Alertmanager"]
+    if program is None:
+        print("There is no prometheus-alertmanager on PATH, so nothing is beside gatewatch.")
     print(f"{alerts:,} alerts in {groups:,} groups, each due {GROUP_WAIT_S:.0f} s after its first")
     print(f"{'':14}{'posted':>9}{'late, median':>14}{'last':>9}{'CPU':>9}{'memory':>11}{'lag':>9}")
-    for name in names:
+    for name in ("gatewatch",) if program is None else ("gatewatch", "Alertmanager"):
         with tempfile.TemporaryDirectory() as scratch:
             async with hook() as receiver:
                 place = Path(scratch)
                 routes = place / "routes.yaml"
                 routes.write_text(ROUTES.format(wait=int(GROUP_WAIT_S), url=receiver.url))
-                started = (
-                    gatewatch(place, routes)
-                    if name == "gatewatch"
-                    else alertmanager(place, routes, folder / "prometheus-alertmanager")  # type: ignore[operator]  # it is in the list only with a folder
-                )
+                if program is None or name == "gatewatch":
+                    started = gatewatch(place, routes)
+                else:
+                    started = alertmanager(place, routes, program)
                 async with started as (child, url):
                     found = await measure(
                         child, url, receiver, alerts=alerts, groups=groups, folder=place
@@ -230,7 +224,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--alerts", type=int, default=10_000)
     parser.add_argument("--groups", type=int, default=1_000)
-    parser.add_argument("--alertmanager", type=Path, help="folder of prometheus-alertmanager")
+    parser.add_argument("--alertmanager", type=Path, default=shutil.which(ALERTMANAGER))
     options = parser.parse_args()
     asyncio.run(compare(options.alerts, options.groups, options.alertmanager))
 
