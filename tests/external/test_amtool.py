@@ -1,9 +1,10 @@
-"""amtool and Prometheus's notifier with the Alertmanager API."""
+"""amtool and Prometheus's notifier with the running command."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -11,12 +12,20 @@ from typing import Any, Final
 import pytest
 import yaml
 
-from alerts.clock import SystemClock
-from alerts.series.labels import Labels
 from tests.external.child import run, running
-from tests.support.alertmanager import CONFIG, AlertmanagerServer, serving_alertmanager
-from tests.support.process import eventually, unused_port
+from tests.support.process import GatewatchProcess, eventually, serving, unused_port
 
+CONFIG: Final = """\
+route:
+  receiver: log
+  group_by: [alertname]
+  routes:
+    - receiver: pager
+      matchers: ['severity="page"']
+receivers:
+  - name: log
+  - name: pager
+"""
 UNKNOWN: Final = "0b1a2b3c-0000-4000-8000-000000000000"
 RULES: Final = """
 groups:
@@ -31,15 +40,11 @@ groups:
 
 @dataclass
 class Amtool:
-    """amtool, pointed at a server.
-
-    Attributes:
-        server: The API it speaks to.
-    """
+    """amtool, pointed at a running gatewatch."""
 
     path: Path
     folder: Path
-    server: AlertmanagerServer
+    process: GatewatchProcess
 
     async def __call__(self, *arguments: str, code: int = 0) -> str:
         """Run a command to its end and return what it printed."""
@@ -49,7 +54,7 @@ class Amtool:
         """Run a command that compares versions first."""
         ended, said = await run(
             self.path,
-            f"--alertmanager.url={self.server.url.removesuffix('/api/v2')}",
+            f"--alertmanager.url={self.process.operations_url}",
             *arguments,
             folder=self.folder,
             environ={"HOME": str(self.folder)},
@@ -66,11 +71,20 @@ class Amtool:
         return await self("silence", "add", "--author=ada", "--comment=why", *matchers)
 
 
+@asynccontextmanager
+async def alerting(folder: Path) -> AsyncIterator[GatewatchProcess]:
+    """Run gatewatch with routes and without rules."""
+    (folder / "routes.yml").write_text(CONFIG, encoding="utf-8")
+    alerts = {"alertmanager_config": "routes.yml", "default_rules": False}
+    async with serving(folder, {"alerts": alerts}) as process:
+        yield process
+
+
 @pytest.fixture
 async def amtool(program: Callable[[str], Path], tmp_path: Path) -> AsyncIterator[Amtool]:
     path = program("alertmanager") / "amtool"
-    async with serving_alertmanager(SystemClock()) as server:
-        yield Amtool(path, tmp_path, server)
+    async with alerting(tmp_path) as process:
+        yield Amtool(path, tmp_path, process)
 
 
 async def test_alerts_are_added_and_queried(amtool: Amtool):
@@ -79,7 +93,6 @@ async def test_alerts_are_added_and_queried(amtool: Amtool):
         "alert", "add", "Down", "node=a", "severity=page", "--annotation=summary=it is down"
     )
     await amtool("alert", "add", "alertname=Slow", "node=b", "--generator-url=http://x/y")
-    assert [alert.ends_at_ms for (alert,) in amtool.server.backend.posts] == [None, None]
 
     async def found(*arguments: str) -> list[str]:
         alerts = await amtool.json("alert", "query", *arguments)
@@ -98,13 +111,16 @@ async def test_alerts_are_added_and_queried(amtool: Amtool):
 async def test_an_alert_may_carry_fields_amtool_does_not_know(amtool: Amtool):
     """An acknowledged alert is read like any other."""
     await amtool("alert", "add", "Down")
-    backend = amtool.server.backend
-    ((alert,),) = backend.posts
-    await backend.acknowledge(alert.fingerprint, "ada", "on it")
+    (alert,) = await amtool.json("alert", "query")
+    url = f"{amtool.process.operations_url}/api/v2/alert/{alert['fingerprint']}/acknowledgement"
+    async with amtool.process.http.put(url, json={"by": "ada", "note": "on it"}) as answer:
+        assert answer.status == 200
 
     (shown,) = await amtool.json("alert", "query")
 
     assert shown["labels"] == {"alertname": "Down"}
+    (told,) = json.loads(await amtool.process.operations("/api/v2/alerts"))
+    assert told["acknowledgement"]["by"] == "ada"
 
 
 async def test_an_invalid_alert(amtool: Amtool):
@@ -173,7 +189,7 @@ async def test_silences_are_imported(amtool: Amtool):
 
 async def test_the_configuration(amtool: Amtool):
     """amtool reads the configuration from the server, and routes by it."""
-    assert await amtool("config", "show") == CONFIG.strip()
+    assert yaml.safe_load(await amtool("config", "show")) == yaml.safe_load(CONFIG)
     assert "receiver: pager" in await amtool("config", "routes", "show")
     assert await amtool("config", "routes", "test", "severity=page") == "pager"
     await amtool("config", "routes", "test", "--verify.receivers=log", "severity=info")
@@ -200,8 +216,8 @@ async def test_the_notifier_of_prometheus(program: Callable[[str], Path], tmp_pa
     """An alert that a rule of Prometheus raises arrives with everything it says."""
     folder = program("prometheus")
     (tmp_path / "rules.yml").write_text(RULES, encoding="utf-8")
-    async with serving_alertmanager(SystemClock()) as server:
-        target = server.url.removeprefix("http://").removesuffix("/api/v2")
+    async with alerting(tmp_path) as process:
+        target = process.operations_url.removeprefix("http://")
         settings = {
             "global": {"evaluation_interval": "500ms", "external_labels": {"site": "one"}},
             "rule_files": ["rules.yml"],
@@ -218,14 +234,14 @@ async def test_the_notifier_of_prometheus(program: Callable[[str], Path], tmp_pa
             folder=tmp_path,
         ):
 
-            async def arrived() -> bool:
-                return bool(server.backend.posts)
+            async def arrived() -> list[dict[str, Any]]:
+                found: list[dict[str, Any]] = json.loads(await process.operations("/api/v2/alerts"))
+                return found
 
-            await eventually(arrived, what="an alert", timeout_s=30)
+            (alert,) = await eventually(arrived, what="an alert", timeout_s=30)
 
-    alert = server.backend.posts[0][0]
-    assert alert.labels == Labels({"alertname": "Always", "severity": "page", "site": "one"})
-    assert alert.annotations == Labels({"summary": "it is 1"})
-    assert alert.ends_at_ms is not None
-    assert alert.ends_at_ms > alert.starts_at_ms
-    assert "/graph?g0.expr=vector%281%29" in alert.generator_url
+    assert alert["labels"] == {"alertname": "Always", "severity": "page", "site": "one"}
+    assert alert["annotations"] == {"summary": "it is 1"}
+    assert alert["endsAt"] > alert["startsAt"]
+    assert alert["receivers"] == [{"name": "pager"}]
+    assert "/graph?g0.expr=vector%281%29" in alert["generatorURL"]
