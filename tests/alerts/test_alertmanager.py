@@ -106,7 +106,7 @@ async def test_posted_alerts_survive_a_stop(house: House) -> None:
         await house.advance(manager, 60)
 
         assert view.receivers == ("log",)
-        assert manager.views() == manager.groups() == ()
+        assert (manager.views(), manager.groups()) == ((), ())
         assert await house.told(manager) == ["firing", "notified", "resolved", "notified"]
 
 

@@ -358,6 +358,7 @@ class CountingOutbox(Outbox):
 
 async def test_many_groups_at_a_time(tmp_path: Path) -> None:
     """A few groups are told side by side, and leave the outbox together; no group twice at once."""
+    clock = ManualClock()
     busy: dict[str, int] = {}
     most = 0
 
@@ -368,19 +369,19 @@ async def test_many_groups_at_a_time(tmp_path: Path) -> None:
             assert group not in busy
             busy[group] = 1
             most = max(most, len(busy))
-            await bench.clock.sleep(1)
+            await clock.sleep(1)
             del busy[group]
             await super().deliver(notification)
 
     async with Database(database_url(tmp_path)) as database:
-        bench = Bench(database, ManualClock())
+        bench = Bench(database, clock)
         bench.outbox = outbox = CountingOutbox(database)
-        channel = SlowChannel("ops", bench.clock)
+        channel = SlowChannel("ops", clock)
         async with bench.delivery(channel) as delivery:
             for number in range(40):
                 await bench.send(delivery, make_notification(f"n{number}", group=f"g{number % 20}"))
             while delivery.queued:
-                await bench.clock.advance(1)
+                await clock.advance(1)
                 await asyncio.sleep(0.001)
 
     told = [name for name, _ in channel.attempts]
