@@ -17,7 +17,12 @@ from alerts.model import Alert, format_time
 from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.notification import Notification, status_of
 from alerts.notify.secret import Secret
-from alerts.notify.transport import Transport, TransportError, TransportResponse
+from alerts.notify.transport import (
+    Transport,
+    TransportError,
+    TransportRequest,
+    TransportResponse,
+)
 from alerts.series.labels import Labels
 
 Encode = Callable[[object], bytes]
@@ -92,11 +97,10 @@ class WebhookChannel:
             **{name: value.reveal() for name, value in self.config.headers},
         }
         try:
-            response = await self.transport.post(
-                self.config.url.reveal(),
-                body=body,
-                headers=headers,
-                timeout_s=self.config.timeout_s,
+            response = await self.transport.send(
+                TransportRequest(
+                    "POST", self.config.url.reveal(), headers, body, self.config.timeout_s
+                )
             )
         except TransportError as error:
             reason = FailureReason.TIMEOUT if error.is_timeout else FailureReason.NETWORK
