@@ -212,7 +212,7 @@ def _merged(parts: list[object]) -> dict[str, object]:
 
 def is_yes(text: str) -> bool:
     """Whether what a condition came to means yes: anything but nothing and ``false``."""
-    return text.strip() not in ("", "false")
+    return text.strip() not in ("", "false", "<no value>")
 
 
 def texts_in(tree: Tree) -> Iterator[Text]:

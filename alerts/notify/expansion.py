@@ -31,7 +31,7 @@ from alerts.notify.settings import (
 )
 from alerts.notify.template_data import TemplateData
 from alerts.notify.templates import Moment, TemplateLibrary, Text
-from alerts.notify.truncation import ELLIPSIS, fits, truncate, truncate_lines
+from alerts.notify.truncation import ELLIPSIS, fits, size_of, truncate, truncate_lines
 from alerts.templates.errors import TemplateError
 
 _LOG: Final = logging.getLogger(__name__)
@@ -134,7 +134,8 @@ class Expander:
             return whole
         _LOG.warning("%s in %s is too long and is shortened", definition.name, self.channel)
         if (limit.cut == "alerts" or as_html) and text.tree is not None:
-            shorter = self._with_fewer_alerts(text, limit, as_html=as_html)
+            length = size_of(whole, limit)
+            shorter = self._with_fewer_alerts(text, limit, length, as_html=as_html)
             if shorter is not None:
                 return shorter
         if as_html:  # cut anywhere, its tags would not close
@@ -144,16 +145,22 @@ class Expander:
     def _expanded(self, text: Text, data: TemplateData, *, as_html: bool) -> str:
         return self.library.expand(text, data, self.moment, as_html=as_html)
 
-    def _with_fewer_alerts(self, text: Text, limit: Limit, *, as_html: bool) -> str | None:
+    def _with_fewer_alerts(
+        self, text: Text, limit: Limit, length: int, *, as_html: bool
+    ) -> str | None:
         """Return the text with as many alerts as fit, None when not even one does."""
         low, high, best = 0, len(self.data.alerts) - 1, None
+        count = min(high, high * limit.size // max(1, length))
         while low < high:
-            count = (low + high + 1) // 2
+            count = min(max(count, low + 1), high)
             shorter = self._of_alerts(text, count, as_html=as_html)
-            if fits(shorter, limit):
+            length = size_of(shorter, limit)
+            if length <= limit.size:
                 low, best = count, shorter
             else:
                 high = count - 1
+            # Alerts are about equally long, so this is nearer than the middle.
+            count = count * limit.size // max(1, length)
         return best
 
     def _of_alerts(self, text: Text, count: int, *, as_html: bool) -> str:

@@ -28,6 +28,7 @@ from alerts.notify.transport import TransportError, TransportRequest, TransportR
 MAX_REDIRECTS: Final = 5
 """How many redirects of one request are followed."""
 
+_MANY_ALERTS: Final = 20
 _MAX_FILE_BYTES: Final = 1024 * 1024
 
 
@@ -111,10 +112,13 @@ class HTTPChannel:
     async def _deliver(self, notification: Notification) -> None:
         files = await self._read_files()
         self._secrets = _secrets(self._config, files)
-        builder = self._builder(notification, files)
-        self._secrets |= self._expanded_secrets(builder.settings)
+        if len(notification.alerts) > _MANY_ALERTS:
+            # Their texts take long enough to hold up everything else on the loop.
+            requests = await asyncio.to_thread(self._requests, notification, files)
+        else:
+            requests = self._requests(notification, files)
         accepted = self._accepted.get(notification.id, 0)
-        for index, prepared in enumerate(builder.requests()):
+        for index, prepared in enumerate(requests):
             if index < accepted:
                 continue
             # More than one: each is a thing of its own, and its key the same over all attempts.
@@ -122,7 +126,7 @@ class HTTPChannel:
             await self._request(prepared, key, files)
             self._accepted[notification.id] = index + 1
 
-    def _builder(self, notification: Notification, files: Mapping[Path, str]) -> RequestBuilder:
+    def _requests(self, notification: Notification, files: Mapping[Path, str]) -> list[Prepared]:
         context = self._context
         limit = self._config.settings.get("max_alerts")
         max_alerts = limit if isinstance(limit, int) and limit > 0 else None
@@ -134,7 +138,9 @@ class HTTPChannel:
             files,
             self._template_failed,
         )
-        return RequestBuilder(self._config, self._definition, expander, context.encode)
+        builder = RequestBuilder(self._config, self._definition, expander, context.encode)
+        self._secrets |= self._expanded_secrets(builder.settings)
+        return list(builder.requests())
 
     def _template_failed(self) -> None:
         self.stats.template_errors += 1

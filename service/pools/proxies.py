@@ -20,13 +20,13 @@ def chosen_proxy(url: str, options: ProxyOptions, environment: Mapping[str, str]
         options: What the configuration says.
         environment: Variables of a process.
     """
+    if options.url is None and not options.from_environment:
+        return ""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     if options.url is not None:
         return "" if is_excepted(host, port, options.no_proxy) else options.url.reveal()
-    if not options.from_environment:
-        return ""
     if host == "localhost" or _is_loopback(host):
         return ""
     if is_excepted(host, port, _variable(environment, "no_proxy")):
