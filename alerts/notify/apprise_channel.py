@@ -44,9 +44,7 @@ class AppriseChannel:
         self._definition = definition
         self._context = context
         self._url = Secret("")
-        self._files = {
-            file.path for value in config.settings.values() for file in files_of(value)
-        }
+        self._files = {file.path for value in config.settings.values() for file in files_of(value)}
 
     def redact(self, message: str) -> str:
         """Return a message without the secrets of the channel."""
@@ -75,7 +73,10 @@ class AppriseChannel:
         try:
             async with asyncio.timeout(self._config.timeout_s):
                 await self._context.apprise.send(
-                    self._url, str(settings["title"]), str(settings["message"]), kind  # type: ignore[arg-type]  # one of the two
+                    self._url,
+                    str(settings["title"]),
+                    str(settings["message"]),
+                    kind,  # type: ignore[arg-type]  # one of the two
                 )
         except TimeoutError:
             message = f"Apprise took longer than {self._config.timeout_s:g} s"

@@ -55,7 +55,7 @@ class ThreadedApprise:
 
 
 def _notify(url: Secret, title: str, text: str, kind: Literal["failure", "success"]) -> None:
-    from apprise import Apprise, NotifyType
+    from apprise import Apprise, NotifyType  # noqa: PLC0415 - optional, and slow to load
 
     sender = Apprise()
     if not sender.add(url.reveal()):

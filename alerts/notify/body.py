@@ -26,7 +26,7 @@ from typing import Final
 from alerts.notify.templates import Text
 from alerts.templates import nodes
 
-EMPTY: Final = (None, "", [], {})
+EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 """What is left out."""
 
 
@@ -157,16 +157,16 @@ def render(tree: Tree, values: BodyValues, alert: int | None = None) -> object:
             }
         case Items():
             items = [(render(item, values, alert), item) for item in tree.items]
-            return [
-                value for value, item in items if value not in EMPTY or isinstance(item, Keep)
-            ]
+            return [value for value, item in items if value not in EMPTY or isinstance(item, Keep)]
         case None | bool() | int() | float():
             return tree
         case _:
             return _directive(tree, values, alert)
 
 
-def _directive(tree: Directive, values: BodyValues, alert: int | None) -> object:
+def _directive(  # noqa: PLR0911 - a case for each kind
+    tree: Directive, values: BodyValues, alert: int | None
+) -> object:
     match tree:
         case Setting():
             return values.setting(tree.name)
@@ -224,6 +224,8 @@ def texts_in(tree: Tree) -> Iterator[Text]:
             yield tree.text
         case If():
             yield tree.condition
+        case _:
+            pass
     for inner in _inside(tree):
         yield from texts_in(inner)
 
@@ -236,7 +238,7 @@ def settings_in(tree: Tree) -> Iterator[str]:
         yield from settings_in(inner)
 
 
-def _inside(tree: Tree) -> tuple[Tree, ...]:
+def _inside(tree: Tree) -> tuple[Tree, ...]:  # noqa: PLR0911 - a case for each kind
     match tree:
         case Fields():
             return tuple(item for _, item in tree.fields)

@@ -63,7 +63,10 @@ class _Reader:
         if not special:
             # A name that begins with $ is written with two.
             pairs = (
-                (key.removeprefix("$") if key.startswith("$$") else key, self.tree(item, (*path, key)))
+                (
+                    key.removeprefix("$") if key.startswith("$$") else key,
+                    self.tree(item, (*path, key)),
+                )
                 for key, item in data.items()
             )
             return body.Fields(tuple(pairs))
@@ -87,7 +90,9 @@ class _Reader:
             self.tree(data.get("$else"), (*path, "$else")),
         )
 
-    def _directive(self, name: str, data: object, path: ValuePath) -> body.Tree:
+    def _directive(  # noqa: PLR0911 - a case for each kind
+        self, name: str, data: object, path: ValuePath
+    ) -> body.Tree:
         match name:
             case "$setting":
                 return body.Setting(str(data))

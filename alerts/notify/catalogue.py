@@ -106,9 +106,7 @@ class ChannelCatalogue:
             return ChannelConfig(kind, send_resolved=True)
         keys = (*_COMMON_KEYS, *_CARRIER_KEYS[definition.carrier])
         section.check_keys(Keys((*keys, *keys_of(definition.settings))), f"{kind}_configs")
-        settings = read_settings(
-            definition.settings, section, defaults, definition.alternatives
-        )
+        settings = read_settings(definition.settings, section, defaults, definition.alternatives)
         http = self._connection(definition, section, defaults, settings)
         _check(definition, section, http)
         return ChannelConfig(

@@ -194,5 +194,3 @@ class ChannelDefinition:
     def setting(self, name: str) -> SettingDefinition | None:
         """Return a setting by its name, None when there is none."""
         return next((each for each in self.settings if each.name == name), None)
-
-

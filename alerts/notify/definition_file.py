@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal
 
 from alerts.documents import Document, ValuePath
@@ -278,7 +278,7 @@ class _Reader:
             section.report("for_each", f"for_each must be 'alert', not {wanted!r}")
         return bool(wanted)
 
-    def _body(self, section: Section, contents: list[str]) -> body.Tree:
+    def _body(self, section: Section, contents: Sequence[str]) -> body.Tree:
         if not contents:
             return None
         key = contents[0]
@@ -390,7 +390,7 @@ class _Reader:
         return tuple(found)
 
 
-def _content(contents: list[str]) -> Literal["json", "form", "text"]:
+def _content(contents: Sequence[str]) -> Literal["json", "form", "text"]:
     match contents:
         case ["form", *_]:
             return "form"

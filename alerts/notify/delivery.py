@@ -24,6 +24,7 @@ from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, span_context_of
 from alerts.notify.outbox import Outbox
+from alerts.notify.pacing import Paced
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 
@@ -205,11 +206,16 @@ class _Worker:
                 await self._changed.wait()
                 continue
             due_s = max(head.due_s, self._not_before_s)
-            delay_s = due_s - self._context.clock.monotonic()
+            delay_s = max(due_s - self._context.clock.monotonic(), self._paced_s())
             if delay_s > 0:
                 await self._wait(delay_s)
             else:
                 await self._handle(head)
+
+    def _paced_s(self) -> float:
+        """Return how long its receiver's limit keeps the channel from sending, in seconds."""
+        channel = self._channel
+        return channel.ready_in_s() if isinstance(channel, Paced) else 0.0
 
     async def _wait(self, delay_s: float) -> None:
         timer = self._context.clock.call_later(delay_s, self._changed.set)

@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import count as count_up
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,9 @@ from alerts.notify.truncation import ELLIPSIS, fits, size_of, truncate, truncate
 from alerts.templates.errors import TemplateError
 
 _LOG: Final = logging.getLogger(__name__)
+
+_MAX_STRUCTURED: Final = 1_000_000
+_GUESSES: Final = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +155,11 @@ class Expander:
         """Return the text with as many alerts as fit, None when not even one does."""
         low, high, best = 0, len(self.data.alerts) - 1, None
         count = min(high, high * limit.size // max(1, length))
-        while low < high:
+        for step in count_up():
+            if low >= high:
+                break
+            if step >= _GUESSES:
+                count = (low + high + 1) // 2
             count = min(max(count, low + 1), high)
             shorter = self._of_alerts(text, count, as_html=as_html)
             length = size_of(shorter, limit)
@@ -244,9 +252,6 @@ def _structured(text: str) -> object:
     except DocumentError:
         return text
     return data if _is_json(data) else text
-
-
-_MAX_STRUCTURED: Final = 1_000_000
 
 
 def _is_json(data: object) -> bool:

@@ -15,9 +15,20 @@ from typing import Final
 from alerts.templates.gotime import GoTime
 
 _MONTHS: Final = (
-    "January February March April May June July August September October November December"
-).split()
-_DAYS: Final = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+)
+_DAYS: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _ZONE: Final = r"(?P<zone>Z|[+-]\d\d:?\d\d)"
 _PARTS: Final[tuple[tuple[str, str], ...]] = (
     ("January", f"(?P<month_name>{'|'.join(_MONTHS)})"),

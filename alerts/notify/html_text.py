@@ -36,9 +36,7 @@ _SAFE_SCHEMES: Final = frozenset(("http", "https", "mailto", "tel"))
 _URL_ATTRIBUTES: Final = frozenset(
     ("action", "background", "cite", "formaction", "href", "poster", "src")
 )
-_ATTRIBUTE: Final = re.compile(
-    r"""([a-zA-Z_:][-\w:.]*)\s*=\s*(?:"([^"]*)|'([^']*))\Z""", re.ASCII
-)
+_ATTRIBUTE: Final = re.compile(r"""([a-zA-Z_:][-\w:.]*)\s*=\s*(?:"([^"]*)|'([^']*))\Z""", re.ASCII)
 _CODE: Final = re.compile(r"<(/?)(script|style)\b", re.IGNORECASE)
 _LOOKED_AT: Final = 4096
 
@@ -79,7 +77,7 @@ def _tail(before: Sequence[str]) -> str | None:
         if "<" in piece or ">" in piece or len(found) > _LOOKED_AT:
             break
     whole = "".join(before[-64:])
-    code = [match for match in _CODE.finditer(whole)]
+    code = list(_CODE.finditer(whole))
     if code and not code[-1][1]:
         raise ValueError(f"a value inside of <{code[-1][2].lower()}> is not supported")
     opened = found.rfind("<")

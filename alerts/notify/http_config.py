@@ -269,7 +269,9 @@ class _Reader:
             return None
         grant = section.text("grant_type", "client_credentials")
         if grant != "client_credentials":
-            section.report("grant_type", f"grant_type {grant!r} is not supported; only client_credentials is")
+            section.report(
+                "grant_type", f"grant_type {grant!r} is not supported; only client_credentials is"
+            )
         url = section.required_text("token_url")
         if url and not is_http_url(url):
             section.report("token_url", "token_url is no URL that begins with http(s)://host")
@@ -381,7 +383,4 @@ class _Reader:
         section = self.section.open_section("proxy_connect_header")
         if section is None:
             return ()
-        return tuple(
-            (name, Secret(", ".join(section.texts(name))))
-            for name in section.data
-        )
+        return tuple((name, Secret(", ".join(section.texts(name)))) for name in section.data)

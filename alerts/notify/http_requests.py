@@ -107,9 +107,7 @@ class RequestBuilder:
                 alerts = range(len(data.alerts)) if definition.for_each_alert else (None,)
                 yield from self._of(definition, alerts)
 
-    def _of(
-        self, definition: RequestDefinition, alerts: range | tuple[None]
-    ) -> Iterator[Prepared]:
+    def _of(self, definition: RequestDefinition, alerts: range | tuple[None]) -> Iterator[Prepared]:
         try:
             for alert in alerts:
                 draft = _Draft(self, self.settings, alert)
@@ -214,10 +212,12 @@ class RequestBuilder:
     # What templates see.
 
     def expand(self, text: Text, data: Value | TemplateData, variables: Mapping[str, Value]) -> str:
+        """Return what a template of the channel file comes to."""
         moment = Moment(self._expander.moment.now_s, _FUNCTIONS, variables)
         return self._expander.library.expand(text, data, moment)
 
     def variables(self, settings: Mapping[str, object], alert: int | None) -> dict[str, Value]:
+        """Return the variables of a request, which may be about one alert."""
         data = self._expander.data
         key = data.notification.group_key
         now_s = self._expander.moment.now_s
@@ -245,6 +245,7 @@ class RequestBuilder:
         return sign(key, message) if body.is_yes(when) else ""
 
     def setting_data(self, name: str, settings: Mapping[str, object]) -> object:
+        """Return the value of a setting as JSON has it."""
         definition = self._definition.setting(name)
         value = settings.get(name)
         is_tree = definition is not None and definition.kind is SettingKind.TREE
@@ -252,6 +253,7 @@ class RequestBuilder:
 
     @property
     def data(self) -> TemplateData:
+        """What is told."""
         return self._expander.data
 
 

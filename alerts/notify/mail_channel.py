@@ -60,9 +60,7 @@ class MailChannel:
         self._secrets: set[Secret] = set()
         place = str(config.settings.get("smarthost"))
         self._pacer = context.pacers.pacer(config.kind, place, definition.pace)
-        self._files = {
-            file.path for value in config.settings.values() for file in files_of(value)
-        }
+        self._files = {file.path for value in config.settings.values() for file in files_of(value)}
 
     def ready_in_s(self) -> float:
         """Return how long until the next mail may be sent, in seconds."""
@@ -96,9 +94,7 @@ class MailChannel:
         self.stats.requests += 1
         await self._context.mail.send(server, mail)
 
-    def _settings(
-        self, notification: Notification, files: Mapping[Path, str]
-    ) -> dict[str, object]:
+    def _settings(self, notification: Notification, files: Mapping[Path, str]) -> dict[str, object]:
         expander = Expander(
             self.key,
             self._context.templates,
@@ -121,8 +117,8 @@ class MailChannel:
     def _mail(self, notification: Notification, settings: Mapping[str, object]) -> Mail:
         senders = _addresses(str(settings["from"]), "from")
         if len(senders) != 1:
-            message = f"from must be one address, not {len(senders)}"
-            raise DeliveryError(message, FailureReason.CONFIGURATION, permanent=True)
+            text = f"from must be one address, not {len(senders)}"
+            raise DeliveryError(text, FailureReason.CONFIGURATION, permanent=True)
         recipients = _addresses(str(settings["to"]), "to")
         message = EmailMessage(policy=SMTP)
         host = senders[0].rpartition("@")[2]
@@ -160,7 +156,9 @@ class MailChannel:
 
 def _headers(settings: Mapping[str, object]) -> dict[str, str]:
     headers = settings.get("headers")
-    return {} if not isinstance(headers, dict) else {name: str(text) for name, text in headers.items()}
+    return (
+        {} if not isinstance(headers, dict) else {name: str(text) for name, text in headers.items()}
+    )
 
 
 def _set_content(message: EmailMessage, text: str, html: str) -> None:

@@ -128,7 +128,9 @@ class _Reader:
         path = folder / self.section.text(f"{key}{FILE}")
         return InFile(path, is_secret=definition.kind.is_secret)
 
-    def value(self, definition: SettingDefinition, key: str) -> Value:
+    def value(  # noqa: PLR0911 - a case for each kind
+        self, definition: SettingDefinition, key: str
+    ) -> Value:
         """Return what a key sets a setting to."""
         section = self.section
         match definition.kind:
@@ -209,7 +211,8 @@ class _Reader:
             )
         known = Keys(keys_of(items.keys))
         return tuple(
-            read_group(items, inner, section) for inner in section.sections(key, known, f"an item of {key}")
+            read_group(items, inner, section)
+            for inner in section.sections(key, known, f"an item of {key}")
         )
 
     def _mapping(self, definition: SettingDefinition, key: str) -> dict[str, Value]:

@@ -16,8 +16,8 @@ class SettingKind(StrEnum):
 
     TEXT = "text"
     URL = "url"
-    SECRET = "secret"
-    SECRET_URL = "secret_url"
+    SECRET = "secret"  # noqa: S105 - the name of a kind
+    SECRET_URL = "secret_url"  # noqa: S105 - as above
     FLAG = "flag"
     NUMBER = "number"
     DURATION = "duration"
@@ -91,7 +91,17 @@ class Seconds:
     seconds: float
 
 
-Value = Written | InFile | Seconds | bool | int | float | None | tuple["Value", ...] | Mapping[str, "Value"]
+Value = (
+    Written
+    | InFile
+    | Seconds
+    | bool
+    | int
+    | float
+    | None
+    | tuple["Value", ...]
+    | Mapping[str, "Value"]
+)
 """What a setting is set to."""
 
 

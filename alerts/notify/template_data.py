@@ -23,7 +23,9 @@ TEXTS: Final = "[]string"
 def texts_slice(texts: Iterable[str]) -> Slice:
     """Return texts as a list of Go's, with its method ``Join``."""
     items = tuple(texts)
-    return Slice(items, TEXTS, {"Join": Function(lambda separator: separator.join(items), (STRING,))})
+    return Slice(
+        items, TEXTS, {"Join": Function(lambda separator: separator.join(items), (STRING,))}
+    )
 
 
 class KV(Mapping[str, str]):

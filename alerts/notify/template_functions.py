@@ -41,7 +41,7 @@ class Url(str):
     __slots__ = ()
 
 
-def as_data(value: Value) -> object:
+def as_data(value: Value) -> object:  # noqa: PLR0911 - a case for each kind
     """Return a value of a template as JSON has it."""
     as_json = getattr(value, "as_json", None)
     if as_json is not None:
@@ -80,7 +80,9 @@ def to_value(data: object) -> Value:
 def to_json(value: Value) -> str:
     """Return a value as JSON, written as Go does."""
     try:
-        text = json.dumps(as_data(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = json.dumps(
+            as_data(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False
+        )
     except ValueError:
         raise ValueError("json: unsupported value: NaN or Inf") from None
     return text.translate(_JSON_ESCAPES)
@@ -162,9 +164,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     ),
     "base64decode": Function(_decoded, (STRING,)),
     "list": Function(lambda *items: Slice(items, _LIST), (), ANY),
-    "append": Function(
-        lambda found, *items: Slice((*found.items, *items), _LIST), (_LIST,), ANY
-    ),
+    "append": Function(lambda found, *items: Slice((*found.items, *items), _LIST), (_LIST,), ANY),
     "dict": Function(_dictionary, (), ANY),
 }
 """The functions that need nothing but their arguments."""

@@ -19,8 +19,9 @@ _VERSIONS: Final = {
 
 
 class TLSContexts:
-    """Makes contexts and keeps them: connections are reused by context. Files are read again
-    when they change.
+    """Makes contexts and keeps them, as connections are reused by context.
+
+    Files are read again when they change.
     """
 
     def __init__(self) -> None:
@@ -41,7 +42,9 @@ class TLSContexts:
 
 def _changed(options: TLSOptions) -> tuple[float, ...]:
     files = (options.ca_file, options.cert_file, options.key_file)
-    return tuple(Path(file).stat().st_mtime if Path(file).is_file() else 0.0 for file in files if file)
+    return tuple(
+        Path(file).stat().st_mtime if Path(file).is_file() else 0.0 for file in files if file
+    )
 
 
 def make_context(options: TLSOptions) -> ssl.SSLContext:

@@ -43,7 +43,7 @@ class _Continue(Exception):  # noqa: N818 - control flow, no error
     """Goes on with the next item of the range around it."""
 
 
-def execute(  # noqa: PLR0913 - what a template can refer to, and how its errors are called
+def execute(
     tree: nodes.Tree,
     dot: Value,
     *,

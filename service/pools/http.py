@@ -202,7 +202,7 @@ class HTTPConnectionPool:
                 await session.close()
 
     @asynccontextmanager
-    async def request(  # noqa: PLR0913 - a request has that many sides, each with a default
+    async def request(
         self,
         method: str,
         url: str | URL,

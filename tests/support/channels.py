@@ -60,7 +60,10 @@ def _section(text: str, file: str, problems: list[Problem]) -> Section:
 
 
 def good_entry(
-    kind: str, entry: Mapping[str, Any] | str, defaults: Mapping[str, Any] | None = None, **options: Any
+    kind: str,
+    entry: Mapping[str, Any] | str,
+    defaults: Mapping[str, Any] | None = None,
+    **options: Any,
 ) -> ChannelConfig:
     """Return an entry with which nothing is wrong."""
     config, problems = read_entry(kind, entry, defaults, **options)

@@ -50,8 +50,8 @@ async def test_redirects_are_not_followed(transport):
     redirect = b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
     async with raw_server(redirect) as port:
         answer = await transport.send(
-        TransportRequest("POST", f"http://127.0.0.1:{port}/", {}, b"", timeout_s=5.0)
-    )
+            TransportRequest("POST", f"http://127.0.0.1:{port}/", {}, b"", timeout_s=5.0)
+        )
 
     assert (answer.status, answer.header("location")) == (302, "/elsewhere")
 
@@ -61,8 +61,8 @@ async def test_of_a_huge_answer_the_beginning_is_read(transport):
     head = b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n"
     async with raw_server(head, repeat=b"y" * 65536) as port:
         answer = await transport.send(
-        TransportRequest("POST", f"http://127.0.0.1:{port}/", {}, b"", timeout_s=5.0)
-    )
+            TransportRequest("POST", f"http://127.0.0.1:{port}/", {}, b"", timeout_s=5.0)
+        )
 
     assert (answer.status, len(answer.body)) == (200, MAX_ANSWER_BYTES)
 
@@ -70,9 +70,7 @@ async def test_of_a_huge_answer_the_beginning_is_read(transport):
 async def test_a_timeout_is_told_apart(server, transport):
     """Whoever retries wants to know whether time ran out."""
     with pytest.raises(TransportError) as caught:
-        await transport.send(
-        TransportRequest("POST", server.url("/hang"), {}, b"", timeout_s=0.05)
-    )
+        await transport.send(TransportRequest("POST", server.url("/hang"), {}, b"", timeout_s=0.05))
 
     assert caught.value.is_timeout
 
@@ -81,9 +79,7 @@ async def test_a_timeout_is_told_apart(server, transport):
 async def test_no_error_shows_the_path_of_a_url(transport, url):
     """The token in a webhook's path is in no message and in no traceback."""
     with pytest.raises(TransportError) as caught:
-        await transport.send(
-        TransportRequest("POST", url, {}, b"", timeout_s=5.0)
-    )
+        await transport.send(TransportRequest("POST", url, {}, b"", timeout_s=5.0))
 
     shown = "".join(traceback.format_exception(caught.value))
     assert "s3cret" not in shown

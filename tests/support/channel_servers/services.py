@@ -375,7 +375,7 @@ def _pushover(asked: Asked) -> Said:
     _text(form["title"], 250)
     need(form["priority"] in ("-2", "-1", "0", "1", "2"), "priority")
     if form["priority"] == "2":
-        need(30 <= int(form["retry"]) and int(form["expire"]) <= 10_800, "retry and expire")
+        need(int(form["retry"]) >= 30 and int(form["expire"]) <= 10_800, "retry and expire")
     return Said(200, {"status": 1, "request": "r"})
 
 
@@ -396,7 +396,9 @@ def _ntfy(asked: Asked) -> Said:
 def _gotify(asked: Asked) -> Said:
     body = _posted(asked, "/message")
     if asked.headers.get("x-gotify-key") != "gotifytoken":
-        return Said(401, {"error": "Unauthorized", "errorDescription": "you need to provide a token"})
+        return Said(
+            401, {"error": "Unauthorized", "errorDescription": "you need to provide a token"}
+        )
     need(body["message"] and isinstance(body["priority"], int), "message")
     return Said(200, {"id": 1, "appid": 1})
 
@@ -408,9 +410,7 @@ USUAL_NOES = (_TOO_MANY, _BROKEN, _UNKNOWN)
 
 SERVICES: tuple[Service, ...] = (
     Service("webhook", {"url": "URL/hook/T0K3N"}, _webhook, secrets=("T0K3N",)),
-    Service(
-        "alertmanager", {"url": "URL/prefix/", "labels": {"from": "gatewatch"}}, _alertmanager
-    ),
+    Service("alertmanager", {"url": "URL/prefix/", "labels": {"from": "gatewatch"}}, _alertmanager),
     Service(
         "slack",
         {
@@ -433,7 +433,11 @@ SERVICES: tuple[Service, ...] = (
     ),
     Service(
         "slack",
-        {"app_token": "xoxb-secret-token", "app_url": "URL/api/chat.postMessage", "channel": "#ops"},
+        {
+            "app_token": "xoxb-secret-token",
+            "app_url": "URL/api/chat.postMessage",
+            "channel": "#ops",
+        },
         _slack_bot,
         noes=(
             No(Said(200, {"ok": False, "error": "channel_not_found"}), FailureReason.REFUSED, True),
@@ -459,7 +463,11 @@ SERVICES: tuple[Service, ...] = (
                 False,
                 1.25,
             ),
-            No(Said(404, {"message": "Unknown Webhook", "code": 10015}), FailureReason.REFUSED, True),
+            No(
+                Said(404, {"message": "Unknown Webhook", "code": 10015}),
+                FailureReason.REFUSED,
+                True,
+            ),
         ),
         secrets=("tokentoken",),
     ),
@@ -469,15 +477,21 @@ SERVICES: tuple[Service, ...] = (
         _msteams,
         noes=(
             No(
-                Said(200, "Webhook message delivery failed with error: Microsoft Teams endpoint "
-                     "returned HTTP error 429 with ContextId x"),
+                Said(
+                    200,
+                    "Webhook message delivery failed with error: Microsoft Teams endpoint "
+                    "returned HTTP error 429 with ContextId x",
+                ),
                 FailureReason.THROTTLED,
                 False,
                 10.0,
             ),
             No(
-                Said(200, "Webhook message delivery failed with error: Microsoft Teams endpoint "
-                     "returned HTTP error 413"),
+                Said(
+                    200,
+                    "Webhook message delivery failed with error: Microsoft Teams endpoint "
+                    "returned HTTP error 413",
+                ),
                 FailureReason.REFUSED,
                 True,
             ),
@@ -622,7 +636,11 @@ SERVICES: tuple[Service, ...] = (
         _feishu_no,
         noes=(
             No(Said(200, {"code": 19021, "msg": "sign match fail"}), FailureReason.REFUSED, True),
-            No(Said(200, {"code": 19024, "msg": "Key Words Not Found"}), FailureReason.REFUSED, True),
+            No(
+                Said(200, {"code": 19024, "msg": "Key Words Not Found"}),
+                FailureReason.REFUSED,
+                True,
+            ),
             No(
                 Said(200, {"code": 11232, "msg": "frequency limited"}),
                 FailureReason.THROTTLED,
@@ -663,7 +681,11 @@ SERVICES: tuple[Service, ...] = (
         _dingtalk,
         _errcode_no,
         noes=(
-            No(Said(200, {"errcode": 310000, "errmsg": "sign not match"}), FailureReason.REFUSED, True),
+            No(
+                Said(200, {"errcode": 310000, "errmsg": "sign not match"}),
+                FailureReason.REFUSED,
+                True,
+            ),
             No(
                 Said(200, {"errcode": 130101, "errmsg": "send too fast"}),
                 FailureReason.THROTTLED,
