@@ -33,8 +33,9 @@ from alerts.notify.log import NotificationLog
 from alerts.notify.outbox import Outbox
 from alerts.notify.transport import Transport
 from alerts.notify.webhook import Encode, WebhookChannel
-from alerts.routing.config import Receiver, RoutingConfig
+from alerts.notify.webhook_reader import WebhookEntry
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
+from alerts.routing.model import Receiver, RoutingConfig
 from alerts.rules.alerting import AlertingRule, AlertInstance, AlertState, External
 from alerts.rules.group import RESEND_DELAY_S, GroupContext, RuleGroup
 from alerts.rules.member import RuleStatus
@@ -428,13 +429,14 @@ class Alerting:
             WebhookChannel(
                 key=f"{receiver.name}/webhook/{index}",
                 receiver=receiver.name,
-                config=config,
+                config=entry.webhook,
                 transport=self._transport,
                 clock=self._clock,
                 external_url=self._options.external_url,
                 encode=self._options.encode,
             )
-            for index, config in enumerate(receiver.webhooks)
+            for index, entry in enumerate(receiver.channels)
+            if isinstance(entry, WebhookEntry)
         ]
         return (*webhooks, LogChannel(receiver.name)) if receiver.logs else tuple(webhooks)
 

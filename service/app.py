@@ -25,13 +25,15 @@ from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
 from alerts.errors import AlertsError, DocumentError, Problem
 from alerts.promql.engine import Engine
-from alerts.routing.config import RoutingConfig, load_routing, log_routing
+from alerts.routing.config import load_routing
+from alerts.routing.model import RoutingConfig, log_routing
 from alerts.rules.file import find_rule_files, load_rules
 from alerts.rules.model import GroupDefinition
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
+from service.channels import channel_reader
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
 from service.errors import ConfigurationError, GatewatchError, StopError
@@ -462,7 +464,7 @@ def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
     """Read the routes; without a file alerts go to the log."""
     if alerts.alertmanager_config is None:
         return log_routing()
-    return load_routing(alerts.alertmanager_config)
+    return load_routing(alerts.alertmanager_config, channels=channel_reader(alerts))
 
 
 def _check_names(settings: Settings) -> None:

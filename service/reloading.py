@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from alerts.routing.config import RoutingConfig
+from alerts.routing.model import RoutingConfig
 from alerts.rules.model import GroupDefinition
 from service.config.settings import AlertsSettings, Settings
 from service.errors import GatewatchError

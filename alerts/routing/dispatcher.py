@@ -23,8 +23,8 @@ from alerts.notify.channel import Channel
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, trace_parent_of
 from alerts.notify.outbox import Outbox
-from alerts.routing.config import RoutingConfig
 from alerts.routing.groups import AggregationGroup, Flush, group_labels
+from alerts.routing.model import RoutingConfig
 from alerts.storage.errors import StorageError
 
 _log = logging.getLogger(__name__)

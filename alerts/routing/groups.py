@@ -15,7 +15,7 @@ from alerts.model import Alert
 from alerts.notify.channel import Channel
 from alerts.notify.log import LogEntry, NotificationLog, needs_update
 from alerts.notify.notification import Notification
-from alerts.routing.config import ALL_LABELS, Route
+from alerts.routing.model import ALL_LABELS, Route
 from alerts.series.labels import Labels
 
 LOG_RETENTION_MS: Final = 120 * 3600 * 1000

@@ -107,6 +107,7 @@ def _problems_of_named_files(alerts: AlertsSettings) -> list[Problem]:
     """Return what is wrong with the files that the configuration names."""
     from alerts.routing.config import load_routing
     from alerts.rules.file import find_rule_files
+    from service.channels import channel_reader
     from service.cli.rules import read_rules
 
     problems: list[Problem] = []
@@ -116,7 +117,7 @@ def _problems_of_named_files(alerts: AlertsSettings) -> list[Problem]:
         problems += error.problems
     if alerts.alertmanager_config is not None:
         try:
-            load_routing(alerts.alertmanager_config)
+            load_routing(alerts.alertmanager_config, channels=channel_reader(alerts))
         except DocumentError as error:
             problems += error.problems
     return problems

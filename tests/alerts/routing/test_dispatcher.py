@@ -16,8 +16,8 @@ from alerts.notify.channel import LogChannel
 from alerts.notify.log import LogEntry, NotificationLog
 from alerts.notify.notification import Notification
 from alerts.notify.outbox import Outbox
-from alerts.routing.config import Receiver, Route, RoutingConfig
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
+from alerts.routing.model import Receiver, Route, RoutingConfig
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from tests.support.alerts import START_MS, database_url, make_alert

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from alerts.model import Alert
 from alerts.notify.channel import LogChannel
 from alerts.notify.log import NotificationLog
-from alerts.routing.config import Route
 from alerts.routing.groups import AggregationGroup, Flush, group_labels, merge, sort_alerts
+from alerts.routing.model import Route
 from alerts.series.labels import Labels
 from tests.support.alerts import START_MS, make_alert
 
