@@ -23,7 +23,9 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# Without matplotlib there is no plot, and everything else.
 bench: .venv/.installed-dev
+	-$(INSTALL) --editable '.[bench]'
 	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 e2e: .venv/.installed-dev

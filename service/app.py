@@ -10,32 +10,30 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
-from importlib.resources import as_file, files
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from aiohttp import web
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import Alertmanager, AlertmanagerOptions
 from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
-from alerts.errors import AlertsError, DocumentError, Problem
+from alerts.errors import AlertsError, Problem
 from alerts.promql.engine import Engine
-from alerts.routing.config import load_routing
-from alerts.routing.model import RoutingConfig, log_routing
-from alerts.rules.file import find_rule_files, load_rules
-from alerts.rules.model import GroupDefinition
+from alerts.rules.evidence import TraceEvidence
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
-from service.channels import channel_reader
+from service.alertmanager_api import alertmanager_api_routes
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
+from service.documents import load_routes, load_rule_groups
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -126,9 +124,7 @@ class App:
         self._snapshot = SnapshotFile(settings.service.data_dir / SNAPSHOT_FILE, self.store)
         self.engine = Engine(self.store)
         _check_names(settings)
-        with _as_configuration():
-            self._rules = _load_rules(settings.alerts, self.engine)
-            self._routing = _load_routing(settings.alerts)
+        self._rules, self._routing = self._load_documents(settings.alerts)
         self.telemetry = Telemetry(
             settings,
             environment=environment,
@@ -278,11 +274,22 @@ class App:
             random=self._random,
             telemetry=self.telemetry.alerts,
             options=AlertingOptions(
-                external_url=settings.external_url or self.operations_url,
-                encode=encode,
+                alertmanager=AlertmanagerOptions(
+                    external_url=settings.external_url or self.operations_url,
+                    history_retention_s=settings.history_retention,
+                    encode=encode,
+                ),
                 hold_absent_s=self._seconds_until_all_is_seen(),
+                evidence=TraceEvidence(
+                    self.store.exemplars, self.settings.telemetry.trace_url_template
+                ),
             ),
         )
+
+    def _alertmanager(self) -> Alertmanager:
+        if not self._started:
+            raise web.HTTPServiceUnavailable(text='"starting"', content_type="application/json")
+        return self.alerting.alertmanager
 
     def _seconds_until_all_is_seen(self) -> float:
         """Return how long after the start every check has run and its result was collected."""
@@ -293,8 +300,7 @@ class App:
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, alerts: AlertsSettings) -> Documents:
-        with _as_configuration():
-            return _load_rules(alerts, self.engine), _load_routing(alerts)
+        return load_rule_groups(alerts, self.engine), load_routes(alerts)
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
@@ -325,7 +331,7 @@ class App:
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
-        await self.alerting.checkpoint()
+        await self.alerting.keep_house()
 
     async def _save_series(self, _slot_s: float) -> None:
         await asyncio.to_thread(self._snapshot.save)
@@ -356,7 +362,7 @@ class App:
         CheckObservation(self.monitor).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
-        self.telemetry.feed_series(self.store.source("self"))
+        self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
         settings = self.settings.operations
@@ -370,15 +376,18 @@ class App:
                 reload=self.reload,
             ),
             auth=settings.auth,
-            routes=query_routes(
-                self.settings,
-                engine=self.engine,
-                store=self.store,
-                find_rules=lambda: self.alerting if self._started else None,
-                collection=self.telemetry.collection,
-                pool=self._queries,
-                clock=self._clock,
-            ),
+            routes=[
+                *query_routes(
+                    self.settings,
+                    engine=self.engine,
+                    store=self.store,
+                    find_rules=lambda: self.alerting if self._started else None,
+                    collection=self.telemetry.collection,
+                    pool=self._queries,
+                    clock=self._clock,
+                ),
+                *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+            ],
         )
         self._requests.install(application)
         return Listener(
@@ -450,35 +459,9 @@ async def _reload_on(event: asyncio.Event, app: App) -> None:
             _LOG.exception("the configuration could not be reloaded")
 
 
-def _load_rules(alerts: AlertsSettings, engine: Engine) -> tuple[GroupDefinition, ...]:
-    """Read the configured rule files and the rules gatewatch ships."""
-    with ExitStack() as stack:
-        rule_files = list(find_rule_files(alerts.rule_files, base_dir=Path()))
-        if alerts.default_rules:
-            shipped = files("alerts.rules") / "packs" / "gatewatch.yaml"
-            rule_files.insert(0, stack.enter_context(as_file(shipped)))
-        return load_rules(rule_files, engine=engine, default_interval_s=alerts.evaluation_interval)
-
-
-def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
-    """Read the routes; without a file alerts go to the log."""
-    if alerts.alertmanager_config is None:
-        return log_routing()
-    return load_routing(alerts.alertmanager_config, channels=channel_reader(alerts))
-
-
 def _check_names(settings: Settings) -> None:
     """Refuse configured checks that are called like the built-in ones."""
     taken = {CONNECTIONS_CHECK, HTTP_POOL_CHECK} & {check.name for check in settings.health.checks}
     if taken:
         message = f"health.checks: {', '.join(sorted(taken))} is a built-in check; rename yours"
         raise ConfigurationError([Problem("settings", 0, 0, message)])
-
-
-@contextmanager
-def _as_configuration() -> Iterator[None]:
-    """Report what is wrong in rule and routing files as configuration errors."""
-    try:
-        yield
-    except DocumentError as error:
-        raise ConfigurationError(list(error.problems)) from error

@@ -11,6 +11,7 @@ from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.expansion import Expander
 from alerts.notify.http_channel import ChannelStats, read_files
 from alerts.notify.notification import Notification
+from alerts.notify.route_labels import with_route_labels
 from alerts.notify.secret import Secret
 from alerts.notify.settings import files_of
 from alerts.notify.template_data import TemplateData
@@ -57,12 +58,15 @@ class AppriseChannel:
             DeliveryError: It was not sent; nothing secret is in its text.
         """
         files = await asyncio.to_thread(read_files, self._files) if self._files else {}
+        templates = self._context.templates
+        moment = Moment(self._context.clock.time())
         data = TemplateData.of(notification, self._context.external_url)
+        data = with_route_labels(data, templates, moment)
         expander = Expander(
             self.key,
-            self._context.templates,
+            templates,
             data,
-            Moment(self._context.clock.time()),
+            moment,
             files,
             self._template_failed,
         )

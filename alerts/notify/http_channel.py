@@ -19,6 +19,7 @@ from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.expansion import Expander
 from alerts.notify.http_requests import Prepared, RequestBuilder
 from alerts.notify.notification import Notification
+from alerts.notify.route_labels import with_route_labels
 from alerts.notify.secret import Secret
 from alerts.notify.settings import InFile, Seconds, Value, Written, files_of, texts_of
 from alerts.notify.template_data import TemplateData
@@ -130,11 +131,13 @@ class HTTPChannel:
         context = self._context
         limit = self._config.settings.get("max_alerts")
         max_alerts = limit if isinstance(limit, int) and limit > 0 else None
+        moment = Moment(context.clock.time())
+        data = TemplateData.of(notification, context.external_url, max_alerts=max_alerts)
         expander = Expander(
             self.key,
             context.templates,
-            TemplateData.of(notification, context.external_url, max_alerts=max_alerts),
-            Moment(context.clock.time()),
+            with_route_labels(data, context.templates, moment),
+            moment,
             files,
             self._template_failed,
         )

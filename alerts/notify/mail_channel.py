@@ -22,6 +22,7 @@ from alerts.notify.expansion import Expander
 from alerts.notify.http_channel import ChannelStats, read_files
 from alerts.notify.mail_transport import Mail, MailServer
 from alerts.notify.notification import Notification
+from alerts.notify.route_labels import with_route_labels
 from alerts.notify.secret import Secret
 from alerts.notify.settings import files_of
 from alerts.notify.template_data import TemplateData
@@ -95,11 +96,14 @@ class MailChannel:
         await self._context.mail.send(server, mail)
 
     def _settings(self, notification: Notification, files: Mapping[Path, str]) -> dict[str, object]:
+        templates = self._context.templates
+        moment = Moment(self._context.clock.time())
+        data = TemplateData.of(notification, self._context.external_url)
         expander = Expander(
             self.key,
-            self._context.templates,
-            TemplateData.of(notification, self._context.external_url),
-            Moment(self._context.clock.time()),
+            templates,
+            with_route_labels(data, templates, moment),
+            moment,
             files,
             self._template_failed,
         )

@@ -35,7 +35,7 @@ class Notification:
         created_at_ms: When it was made, in milliseconds of Unix time.
         trace_parent: W3C trace context of the evaluation it came from, empty when unknown.
         reason: Why it is sent, in Alertmanager's words, such as ``new alerts added``.
-        route_labels: The labels of the route it came by.
+        route_labels: What the route adds, as its templates are written.
         evidence: Fingerprints of alerts, each with the URL of a trace that shows what happened.
     """
 

@@ -31,6 +31,14 @@ _CANCELLATION: Final = 1e4
 """How much larger than a sum its terms may be before it is added up exactly."""
 
 
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class _Grouping:
+    """The rows of a frame in groups, and the label sets of these."""
+
+    groups: Groups
+    frame: Frame
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Cells:
     """What a reduction works on.
@@ -120,9 +128,13 @@ def aggregate(
     """
     if isinstance(param, str):
         return _count_values(node, vector, param)
-    groups, frame = context.memo.recall(
-        (node.slot, "groups"), (vector.frame,), lambda: _groups(node, vector.frame)
+    grouping = context.memo.share(
+        node.slot,
+        ("groups", node.without, node.labels),
+        vector.frame,
+        lambda: _Grouping(*_groups(node, vector.frame)),
     )
+    groups, frame = grouping.groups, grouping.frame
     if param is not None and node.op in ("topk", "bottomk"):
         return _select_k(groups, vector, param, largest=node.op == "topk")
     if groups.count == 0:

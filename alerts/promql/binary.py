@@ -62,7 +62,9 @@ def vector_and_scalar(
     sides = (scalar, vector.values) if swapped else (vector.values, scalar)
     result = OPERATIONS[node.op](*sides)
     if node.op in COMPARISONS and not node.return_bool:
-        return Vector(vector.frame, vector.values, vector.present & result.astype(np.bool_))
+        return Vector(
+            vector.frame, vector.values, vector.present & result.astype(np.bool_, copy=False)
+        )
     changed = Vector(vector.frame, result.astype(np.float64), vector.present)
     return context.without_names(node.slot, changed)
 

@@ -12,9 +12,12 @@ from alerts.promql.vectors import NAME_LABELS, Frame, Times, Vector, merge_equal
 from alerts.series.store import SeriesStore
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Context:
-    """One evaluation, or the inner one of a subquery.
+    """One evaluation, or the inner one of a subquery. Nobody changes it.
+
+    It is not frozen, as there is one for every evaluation of a rule and making a frozen one takes
+    thrice as long.
 
     Attributes:
         store: Where the series are.
@@ -75,5 +78,6 @@ class Context:
                 return Frame(labels, (True,) * len(labels))
             return Frame(label_set.drop(NAME_LABELS) for label_set in labels)
 
-        frame = self.memo.recall((slot, "without names"), (vector.frame,), drop)
+        name = ("without names", self.delays_names)
+        frame = self.memo.share(slot, name, vector.frame, drop)
         return merge_equal_labels(Vector(frame, vector.values, vector.present))

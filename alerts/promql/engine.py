@@ -255,7 +255,9 @@ def _named(vector: Vector) -> Vector:
 
 def _samples(vector: Vector) -> tuple[Sample, ...]:
     labels: Sequence[Labels] = vector.frame.labels
-    values, rows = vector.values[:, 0], np.flatnonzero(vector.present[:, 0])
+    values, rows = vector.values[:, 0], vector.present[:, 0].nonzero()[0]
+    if not len(rows):
+        return ()
     if len(rows) != len(labels):
         labels = [labels[row] for row in rows.tolist()]
         values = values[rows]

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
+from weakref import WeakValueDictionary
 
 T = TypeVar("T")
+
+
+class _Sharing(Protocol):
+    """A selection or a frame: what follows from it is kept with it."""
+
+    @property
+    def shared(self) -> WeakValueDictionary[object, Any]:
+        """What has been worked out."""
 
 
 class Memo:
@@ -28,6 +37,27 @@ class Memo:
             return cast("T", entry[1])
         result = work()
         self._entries[name] = (inputs, result)
+        return result
+
+    def share(self, slot: int, name: object, owner: _Sharing, work: Callable[[], T]) -> T:
+        """Return what ``work`` returned for an input, here or in another query.
+
+        Rules are often alike but for a number, and the labels of many series are a lot of work
+        and memory. What is shared lives as long as one of the queries remembers it.
+
+        Args:
+            slot: The node that needs it.
+            name: What it is, with everything it depends on but the input.
+            owner: The input.
+            work: Works it out; gives what can be referred to weakly.
+        """
+        entry = self._entries.get((slot, name))
+        if entry is not None and entry[0][0] is owner:
+            return cast("T", entry[1])
+        result = cast("T | None", owner.shared.get(name))
+        if result is None:
+            result = owner.shared[name] = work()
+        self._entries[slot, name] = ((owner,), result)
         return result
 
     def latest(self, name: object) -> object | None:

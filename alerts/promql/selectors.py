@@ -96,7 +96,7 @@ class Windows:
 def pinned(context: Context, at: At, offset_ms: int) -> Times:
     """Return the times a selector looks at: one per step, or a single one pinned by ``@``."""
     if at is None:
-        return context.times_ms - offset_ms
+        return context.times_ms - offset_ms if offset_ms else context.times_ms
     moment = (
         {"start": context.start_ms, "end": context.end_ms}.get(at) if isinstance(at, str) else at
     )
@@ -109,9 +109,12 @@ def instant_vector(selector: Selector, context: Context) -> tuple[Vector, Times]
     Shapes: the timestamps are ``(series, steps)`` int64 milliseconds.
     """
     times = pinned(context, selector.at, context.milliseconds(selector.offset))
-    frame, blocks = _read(selector, context, int(times[0]) - context.lookback_ms, int(times[-1]))
+    first_ms, last_ms = int(times[0]) - context.lookback_ms, int(times[-1])
+    frame, blocks = _read(selector, context, first_ms, last_ms, newest=len(times) == 1)
     shape = (len(times), len(frame))
     context.budget.take(context.steps * len(frame))
+    if len(blocks) == 1 and context.steps == len(blocks[0].times_ms) == 1:
+        return _only(frame, blocks[0])
     values = np.zeros(shape)
     present = np.zeros(shape, dtype=np.bool_)
     sampled = np.zeros(shape, dtype=np.int64)
@@ -139,16 +142,32 @@ def range_vector(selector: RangeSelector, context: Context) -> Windows:
 
 
 def _read(
-    selector: Selector, context: Context, after_ms: int, until_ms: int
+    selector: Selector, context: Context, after_ms: int, until_ms: int, *, newest: bool = False
 ) -> tuple[Frame, list[Block]]:
     memo = context.memo
     name = (selector.slot, "selection")
     previous = cast("Selection | None", memo.latest(name))
-    selection, blocks = context.store.read(selector.matchers, previous, after_ms, until_ms)
+    selection, blocks = context.store.read(
+        selector.matchers, previous, after_ms, until_ms, newest=newest
+    )
     if selection is not previous:
         memo.remember(name, selection)
-    frame = memo.recall((selector.slot, "frame"), (selection,), lambda: Frame(selection.labels))
+    frame = memo.share(selector.slot, "frame", selection, lambda: Frame(selection.labels))
     return frame, blocks
+
+
+def _only(frame: Frame, block: Block) -> tuple[Vector, Times]:
+    """Return the one sample each series has, as ``instant_vector``: what most rules look at.
+
+    Such a block holds all series of the frame, as they are the only part of their selection.
+    """
+    values = block.values.T.copy()
+    present = np.isfinite(values)
+    if np.count_nonzero(present) != present.size:
+        present = ~is_absent(values)
+    sampled = np.empty(values.shape, dtype=np.int64)
+    sampled.fill(block.times_ms[0])
+    return Vector(frame, values, present), sampled
 
 
 def _latest(block: Block, times: Times, lookback_ms: int) -> tuple[Floats, Bools, Times]:

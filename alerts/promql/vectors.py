@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +48,11 @@ class Frame:
         """Rows with equal label sets, or None when no two rows have one."""
         groups = Groups(self.labels)
         return None if groups.count == len(self.labels) else groups
+
+    @cached_property
+    def shared(self) -> WeakValueDictionary[object, Any]:
+        """What queries have worked out about the labels, for as long as one of them needs it."""
+        return WeakValueDictionary()
 
     def take(self, rows: Sequence[int]) -> Frame:
         """Return the frame of some of the rows."""

@@ -272,6 +272,22 @@ class Source:
             np.concatenate([values for _, values in pieces]),
         )
 
+    def newest(self, rows: Rows | slice, after_ms: int, until_ms: int) -> tuple[Times, Floats]:
+        """Return as ``window``, but the newest time alone.
+
+        It tells all there is to know: a series without a sample there has ended or not begun.
+        """
+        for chunk in reversed(self._chunks):
+            if chunk.first_ms > until_ms:
+                continue
+            at = chunk.count - 1
+            if chunk.last_ms > until_ms:
+                at = int(chunk.times_ms[: chunk.count].searchsorted(until_ms, side="right")) - 1
+            if chunk.times_ms[at] <= after_ms:
+                break
+            return chunk.times_ms[at : at + 1], take(chunk.values[at : at + 1], rows)
+        return self.window(rows, after_ms, until_ms)
+
     def _check_order(self, timestamp_ms: int, samples: int) -> None:
         newest = self._newest_ms
         if newest is None or timestamp_ms > newest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from alerts.clock import Clock
 from alerts.series.bits import Floats
 from alerts.series.chunks import Rows, Times
+from alerts.series.exemplars import Exemplars
 from alerts.series.index import Entry, Index
 from alerts.series.labels import METRIC_NAME, Labels
 from alerts.series.limits import UNLIMITED, Admission, Limits, StoreStats
@@ -49,9 +50,20 @@ class Selection:
         matchers: What selected them.
         labels: Their label sets.
         parts: The same series by source; a source's series keep the order they have there.
+        shared: What readers have worked out about the series, for as long as one of them needs it.
     """
 
-    __slots__ = ("entries", "index", "labels", "matchers", "metric_name", "parts", "version")
+    __slots__ = (
+        "__weakref__",
+        "entries",
+        "index",
+        "labels",
+        "matchers",
+        "metric_name",
+        "parts",
+        "shared",
+        "version",
+    )
 
     def __init__(self, matchers: Sequence[Matcher], index: Index, version: int) -> None:
         self.matchers: Final = tuple(matchers)
@@ -71,6 +83,7 @@ class Selection:
         self.entries: Final = tuple(ordered)
         self.labels: Final[tuple[Labels, ...]] = tuple(entry.labels for entry in ordered)
         self.parts: Final = tuple(parts)
+        self.shared: Final[WeakValueDictionary[object, Any]] = WeakValueDictionary()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,9 +106,14 @@ class SeriesStore:
         clock: Tells ``expire`` how late it is, in the time samples are stamped with.
         retention_s: How long samples are kept, in seconds.
         limits: How many series are taken; as many as memory holds by default.
+
+    Attributes:
+        exemplars: Measurements with traces, newest first to stay.
+        stats: Plain counts.
     """
 
     def __init__(self, *, clock: Clock, retention_s: float, limits: Limits = UNLIMITED) -> None:
+        self.exemplars: Final = Exemplars()
         self.stats: Final = StoreStats()
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)
@@ -105,6 +123,10 @@ class SeriesStore:
         self._restored_s: float | None = None
         # A source lives as long as somebody appends to it or a series of it is in the index.
         self._sources: WeakValueDictionary[str, Source] = WeakValueDictionary()
+        # One selection for all readers with the same matchers, as long as there is one.
+        self._selections: WeakValueDictionary[tuple[Matcher, ...], Selection] = (
+            WeakValueDictionary()
+        )
 
     @property
     def series_count(self) -> int:
@@ -189,22 +211,26 @@ class SeriesStore:
         previous: Selection | None,
         after_ms: int,
         until_ms: int,
+        *,
+        newest: bool = False,
     ) -> tuple[Selection, list[Block]]:
         """Return the matching series and their samples with ``after_ms < t <= until_ms``.
 
         Args:
             matchers: What to select.
             previous: The selection the same matchers had before, returned again when nothing
-                about it has changed, so that work derived from it stays good.
+                about it has changed, so that work derived from it stays good. Readers with the
+                same matchers get the same one.
             after_ms: Unix milliseconds, exclusive.
             until_ms: Unix milliseconds, inclusive.
+            newest: Whether to leave out all but the newest time of each block.
         """
         with self._lock:
             selection = self._refresh(matchers, previous)
-            blocks = [
-                Block(part.positions, *part.source.window(part.rows, after_ms, until_ms))
-                for part in selection.parts
-            ]
+            blocks = []
+            for part in selection.parts:
+                read = part.source.newest if newest else part.source.window
+                blocks.append(Block(part.positions, *read(part.rows, after_ms, until_ms)))
         return selection, blocks
 
     def label_names(self) -> list[str]:
@@ -222,10 +248,17 @@ class SeriesStore:
         version = self._index.version(name)
         if previous is not None and previous.version == version and previous.index is self._index:
             return previous
+        key = tuple(matchers)
+        shared = self._selections.get(key)
+        if shared is not None and shared.version == version:
+            return shared
         selection = Selection(matchers, self._index, version)
-        if previous is not None and previous.entries == selection.entries:
-            previous.version = version
-            return previous
+        for known in (shared, previous):
+            if known is not None and known.entries == selection.entries:
+                known.version = version
+                selection = known
+                break
+        self._selections[key] = selection
         return selection
 
 

@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import AlertmanagerOptions
 from alerts.clock import ManualClock
 from alerts.documents import parse_document
 from alerts.promql.engine import Engine
@@ -88,7 +89,10 @@ class Bench:
             clock=self.clock,
             random=Random(1),
             telemetry=self.telemetry,
-            options=AlertingOptions("http://here/", Labels({"region": "eu"}), close_deadline_s=0.2),
+            options=AlertingOptions(
+                AlertmanagerOptions("http://here/", close_deadline_s=0.2),
+                Labels({"region": "eu"}),
+            ),
         )
 
     async def run(self, alerting: Alerting, up: float, seconds: int) -> None:

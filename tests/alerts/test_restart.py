@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import AlertmanagerOptions
 from alerts.clock import ManualClock
 from alerts.documents import parse_document
 from alerts.errors import DocumentError
@@ -75,7 +76,9 @@ class House:
             clock=self.clock,
             random=Random(1),
             telemetry=AlertsTelemetry.disabled(),
-            options=AlertingOptions(close_deadline_s=0.2, **options),
+            options=AlertingOptions(
+                alertmanager=AlertmanagerOptions(close_deadline_s=0.2), **options
+            ),
         )
 
     async def run(self, alerting: Alerting, seconds: int, up: float | None = 0) -> None:

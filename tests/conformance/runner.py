@@ -11,7 +11,7 @@ import math
 import struct
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -38,6 +38,7 @@ from alerts.promql.signatures import EXPERIMENTAL_FUNCTIONS, FUNCTIONS, UNSUPPOR
 from alerts.promql.tokens import Token, tokenize
 from alerts.promql.values import InstantResult, RangeResult
 from alerts.series.labels import METRIC_NAME, Labels
+from alerts.series.matchers import Matcher
 from alerts.series.store import SeriesStore
 from tests.conformance.script import Clear, Eval, Load, Note, read_script
 
@@ -195,17 +196,20 @@ def _group(case: Eval, query: Query, data: _Data) -> Group:
         return "experimental"
     if (
         calls & _NATIVE_FUNCTIONS
-        or _selects(query, data.native)
+        or _select(query.selectors, data.native)
         or any(isinstance(value, NativeHistogram) for _, values in case.series for value in values)
     ):
         return "native"
-    return "experimental" if _selects(query, data.started) else by_tokens
+    # Start timestamps are seen by functions over ranges of samples only, not through subqueries.
+    ranges = [node.selector for node in _nodes(query.root) if isinstance(node, RangeSelector)]
+    sees_starts = _select([each.matchers for each in ranges], data.started)
+    return "experimental" if sees_starts else by_tokens
 
 
-def _selects(query: Query, series: set[Labels]) -> bool:
+def _select(selectors: Iterable[Sequence[Matcher]], series: set[Labels]) -> bool:
     return any(
         all(matcher.matches(labels.get(matcher.name, "")) for matcher in matchers)
-        for matchers in query.selectors
+        for matchers in selectors
         for labels in series
     )
 

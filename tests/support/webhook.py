@@ -47,11 +47,13 @@ CLOSE = Answer(how="close")
 class WebhookReceiver:
     """Keeps what it receives; answers 200 unless ``answers`` holds something else to say.
 
-    ``always`` answers everything once ``answers`` is used up.
+    ``always`` answers everything once ``answers`` is used up; ``accepted`` are those of the
+    received it said yes to.
     """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.accepted: list[Received] = []
         self.answers: deque[Answer] = deque()
         self.always = Answer()
         self.url = ""
@@ -72,8 +74,11 @@ class WebhookReceiver:
         """Take one request."""
         body = json.loads(await request.read())
         answer = self.answers.popleft() if self.answers else self.always
+        received = Received(request.path_qs, request.headers.copy(), body)
         async with self._arrived:
-            self.received.append(Received(request.path_qs, request.headers.copy(), body))
+            self.received.append(received)
+            if answer.how == "answer" and answer.status < 300:
+                self.accepted.append(received)
             self._arrived.notify_all()
         if answer.how == "hang":
             await self._released.wait()

@@ -1,11 +1,15 @@
 """The engine: results, their order and their kinds; and laws that hold for any data."""
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from alerts.promql.errors import PromQLError
 from alerts.promql.memo import Memo
+from alerts.promql.plan import prepare
 from alerts.promql.values import Sample
 from alerts.series.bits import STALE
 from alerts.series.labels import Labels
@@ -78,6 +82,38 @@ def test_memo_compares_inputs_by_identity():
         memo.recall("name", inputs, lambda: worked.append(1))
 
     assert len(worked) == 2
+
+
+def test_queries_alike_but_for_a_number_share_what_they_know_of_labels():
+    """The labels of many series are worked out once, also when series come and go."""
+    engine = loaded({'m{i="a"}': [1.0], 'm{i="b"}': [1.0]})
+    queries = [engine.prepare(f"sum by (i) (rate(m[1m])) > {number}") for number in (1, 2)]
+
+    for timestamp_ms in (1, 2):
+        engine._store.source("new").append(
+            timestamp_ms, [(labels(f'm{{i="{timestamp_ms}"}}'), 2.0)]
+        )
+        for query in queries:
+            engine.instant_vector(query, timestamp_ms)
+        known, same = (query.memo._entries for query in queries)
+        assert known.keys() == same.keys()
+        assert all(known[name][1] is same[name][1] for name in known)
+
+
+def test_what_no_query_needs_is_not_kept():
+    """A frame that is shared goes with the last query that remembers it."""
+    engine = loaded({'m{i="a"}': [1.0]})
+    first, second = (prepare(f"sum by (i) (m) > {number}") for number in (1, 2))
+    engine.instant_vector(first, 0)
+    engine.instant_vector(second, 0)
+    frame = weakref.ref(first.memo.latest((1, "frame")) or first.memo.latest((0, "frame")))
+
+    del first
+    gc.collect()
+    assert frame() is not None
+    del second
+    gc.collect()
+    assert frame() is None
 
 
 def test_remembered_queries_are_bounded():

@@ -23,9 +23,11 @@ def make(retention_s: float = 3600) -> tuple[SeriesStore, ManualClock]:
     return SeriesStore(clock=clock, retention_s=retention_s), clock
 
 
-def contents(store: SeriesStore, after_ms: int = -1, until_ms: int = 10**12):
+def contents(
+    store: SeriesStore, after_ms: int = -1, until_ms: int = 10**12, *, newest: bool = False
+):
     """Return every sample and marker as {labels: {ms: value or "stale"}}."""
-    selection, blocks = store.read(ALL, None, after_ms, until_ms)
+    selection, blocks = store.read(ALL, None, after_ms, until_ms, newest=newest)
     found: dict[Labels, dict[int, object]] = {}
     for block in blocks:
         rows = np.arange(len(selection.labels))[block.positions]
@@ -183,6 +185,29 @@ def test_window_is_open_on_the_left():
         source.append(ms, [(A, float(ms))])
 
     assert contents(store, 1, 3) == {A: {2: 2.0, 3: 3.0}}
+
+
+@given(
+    passes=st.lists(st.sets(st.sampled_from((A, B, C))), min_size=1, max_size=30),
+    until_ms=st.integers(0, 31),
+    lookback_ms=st.integers(1, 31),
+)
+def test_the_newest_time_tells_which_sample_is_the_latest(passes, until_ms, lookback_ms):
+    """What is not there at the newest time has ended or not begun: older samples do not count."""
+    store, _ = make(retention_s=0.02)
+    source = store.source("s")
+    for ms, found in enumerate(passes, 1):
+        source.append(ms, [(labels, float(ms)) for labels in found])
+    after_ms = until_ms - lookback_ms
+
+    every, newest = (contents(store, after_ms, until_ms, newest=only) for only in (False, True))
+
+    latest = {labels: max(samples.items()) for labels, samples in every.items()}
+    alive = {labels: {ms: value} for labels, (ms, value) in latest.items() if value != "stale"}
+    told = {
+        labels: samples for labels, samples in newest.items() if "stale" not in samples.values()
+    }
+    assert told == alive
 
 
 def test_selection_stays_the_same_object_until_its_series_change():
