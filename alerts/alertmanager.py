@@ -29,10 +29,10 @@ from alerts.notify.delivery import (
     DeliveryContext,
     ReceiverStats,
 )
+from alerts.notify.http_requests import Encode
 from alerts.notify.log import NotificationLog
 from alerts.notify.outbox import Outbox
 from alerts.notify.transport import Transport
-from alerts.notify.webhook import Encode
 from alerts.recorded_silences import RecordedSilences
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
 from alerts.routing.model import Receiver, RoutingConfig
@@ -316,8 +316,16 @@ class Alertmanager:
     async def _start(self, routing: RoutingConfig) -> None:
         """Start delivery and dispatcher; the log and the outbox say where to go on."""
         async with AsyncExitStack() as stack:
+            # One for all, as channels to the same place share its limits.
+            context = ChannelContext(
+                transport=self._transport,
+                clock=self._clock,
+                templates=routing.templates,
+                external_url=self._options.external_url,
+                encode=self._options.encode,
+            )
             channels = {
-                receiver.name: self._channels(receiver, routing)
+                receiver.name: _channels(receiver, context)
                 for receiver in routing.receivers.values()
             }
             delivery = Delivery(
@@ -352,22 +360,13 @@ class Alertmanager:
             self._delivery = delivery
             self._running = stack.pop_all()
 
-    def _channels(self, receiver: Receiver, routing: RoutingConfig) -> tuple[Channel, ...]:
-        channels = build_channels(
-            receiver.name,
-            receiver.channels,
-            ChannelContext(
-                transport=self._transport,
-                clock=self._clock,
-                templates=routing.templates,
-                external_url=self._options.external_url,
-                encode=self._options.encode,
-            ),
-        )
-        return (*channels, LogChannel(receiver.name)) if receiver.logs else channels
-
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
+
+
+def _channels(receiver: Receiver, context: ChannelContext) -> tuple[Channel, ...]:
+    channels = build_channels(receiver.name, receiver.channels, context)
+    return (*channels, LogChannel(receiver.name)) if receiver.logs else channels
 
 
 def _event(alert: Alert, *, is_firing: bool, at_ms: int) -> HistoryEvent:

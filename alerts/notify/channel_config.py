@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from alerts.notify.definition import DEFAULT_TIMEOUT_S, ChannelDefinition
+from alerts.notify.http_config import HTTPConfig
+from alerts.notify.settings import Value
 from alerts.sections import Section
 
 
@@ -16,10 +19,18 @@ class ChannelConfig:
     Attributes:
         kind: Name of the channel, such as ``slack``.
         send_resolved: Whether it is told about alerts that ended.
+        definition: What its channel file says; None in an entry that no catalogue read.
+        settings: What the entry sets, by name.
+        http: How requests are authorized and sent.
+        timeout_s: Longest wait for an answer, in seconds.
     """
 
     kind: str
     send_resolved: bool
+    definition: ChannelDefinition | None = None
+    settings: Mapping[str, Value] = field(default_factory=dict, repr=False)
+    http: HTTPConfig = field(default_factory=HTTPConfig, repr=False)
+    timeout_s: float = DEFAULT_TIMEOUT_S
 
 
 class ChannelReader(Protocol):

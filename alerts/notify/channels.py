@@ -1,41 +1,50 @@
-"""Interim."""
+"""Makes the channels of a receiver out of what the configuration says of them."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from alerts.clock import Clock
+from alerts.notify.apprise_channel import AppriseChannel
 from alerts.notify.channel import Channel
 from alerts.notify.channel_config import ChannelConfig
-from alerts.notify.templates import TemplateLibrary
-from alerts.notify.transport import Transport
-from alerts.notify.webhook import Encode, WebhookChannel
-from alerts.notify.webhook_reader import WebhookEntry
+from alerts.notify.channel_context import ChannelContext
+from alerts.notify.http_channel import HTTPChannel
+from alerts.notify.mail_channel import MailChannel
 
-
-@dataclass(frozen=True, slots=True)
-class ChannelContext:
-    transport: Transport
-    clock: Clock
-    templates: TemplateLibrary
-    external_url: str
-    encode: Encode
+__all__ = ["ChannelContext", "build_channels"]
 
 
 def build_channels(
-    receiver: str, configs: Sequence[ChannelConfig], context: ChannelContext
+    receiver_name: str, configs: Sequence[ChannelConfig], context: ChannelContext
 ) -> tuple[Channel, ...]:
-    return tuple(
-        WebhookChannel(
-            key=f"{receiver}/webhook/{index}",
-            receiver=receiver,
-            config=entry.webhook,
-            transport=context.transport,
-            clock=context.clock,
-            external_url=context.external_url,
-            encode=context.encode,
-        )
-        for index, entry in enumerate(configs)
-        if isinstance(entry, WebhookEntry)
-    )
+    """Return the channels of a receiver, in the order of its entries.
+
+    Their keys are ``RECEIVER/KIND/INDEX``, with the index counted within the kind.
+
+    Args:
+        receiver_name: Name of the receiver.
+        configs: Its entries, as ``ChannelCatalogue.read`` returns them.
+        context: What all channels are handed; one for all receivers, so that channels which send
+            to the same place share its pace.
+    """
+    counts: Counter[str] = Counter()
+    channels: list[Channel] = []
+    for config in configs:
+        key = f"{receiver_name}/{config.kind}/{counts[config.kind]}"
+        counts[config.kind] += 1
+        channels.append(_channel(key, receiver_name, config, context))
+    return tuple(channels)
+
+
+def _channel(key: str, receiver: str, config: ChannelConfig, context: ChannelContext) -> Channel:
+    definition = config.definition
+    if definition is None:
+        raise ValueError(f"the entry of {key} was read by no catalogue of channels")
+    match definition.carrier:
+        case "http":
+            return HTTPChannel(key, receiver, config, definition, context)
+        case "smtp":
+            return MailChannel(key, receiver, config, definition, context)
+        case "apprise":
+            return AppriseChannel(key, receiver, config, definition, context)

@@ -27,6 +27,7 @@ from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, span_context_of
 from alerts.notify.outbox import Outbox
+from alerts.notify.pacing import Paced
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 
@@ -248,12 +249,19 @@ class _Worker:
                     _, _, key = heapq.heappop(self._due)
                     self._busy += 1
                     attempts.create_task(self._work(key), name=f"notify {self._channel.key}: {key}")
+                    await asyncio.sleep(0)  # so that it counts before the next one is considered
 
     def _delay_s(self) -> float | None:
         """Return how long until the next attempt; None: until something changes."""
         if not self._due or self._busy >= MAX_ATTEMPTS_AT_A_TIME:
             return None
-        return max(self._due[0][0], self._not_before_s) - self._context.clock.monotonic()
+        due_s = max(self._due[0][0], self._not_before_s)
+        return max(due_s - self._context.clock.monotonic(), self._paced_s())
+
+    def _paced_s(self) -> float:
+        """Return how long its receiver's limit keeps the channel from sending, in seconds."""
+        channel = self._channel
+        return channel.ready_in_s() if isinstance(channel, Paced) else 0.0
 
     async def _wait(self, delay_s: float) -> None:
         timer = self._context.clock.call_later(delay_s, self._changed.set)

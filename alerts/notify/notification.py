@@ -34,8 +34,9 @@ class Notification:
         alerts: Sorted; ``ends_at_ms`` is None for those that fire.
         created_at_ms: When it was made, in milliseconds of Unix time.
         trace_parent: W3C trace context of the evaluation it came from, empty when unknown.
-        reason: Why it is sent, in Alertmanager's words; empty when unknown.
+        reason: Why it is sent, in Alertmanager's words, such as ``new alerts added``.
         route_labels: What the route adds, as its templates are written.
+        evidence: Fingerprints of alerts, each with the URL of a trace that shows what happened.
     """
 
     id: str
@@ -48,6 +49,7 @@ class Notification:
     trace_parent: str = ""
     reason: str = ""
     route_labels: Labels = field(default_factory=Labels)
+    evidence: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """Return the text the outbox keeps."""
@@ -63,12 +65,13 @@ class Notification:
                 "trace_parent": self.trace_parent,
                 "reason": self.reason,
                 "route_labels": dict(self.route_labels),
+                "evidence": [list(pair) for pair in self.evidence],
             }
         )
 
     @classmethod
     def from_json(cls, text: str) -> Notification:
-        """Return the notification of a text that ``to_json`` made."""
+        """Return the notification of a text that ``to_json`` made, also in an earlier version."""
         data = json.loads(text)
         return cls(
             **{
@@ -76,6 +79,7 @@ class Notification:
                 "group_labels": Labels(data["group_labels"]),
                 "alerts": tuple(alert_from_dict(alert) for alert in data["alerts"]),
                 "route_labels": Labels(data.get("route_labels", {})),
+                "evidence": tuple((mark, url) for mark, url in data.get("evidence", ())),
             }
         )
 

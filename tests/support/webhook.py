@@ -13,7 +13,7 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import web
 
-from alerts.notify.transport import TransportError, TransportResponse
+from alerts.notify.transport import TransportError, TransportRequest, TransportResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,20 +111,22 @@ class AiohttpTransport:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def post(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float
-    ) -> TransportResponse:
-        """Post a body."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        """Send a request."""
         try:
-            async with self._session.post(
-                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            async with self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                timeout=aiohttp.ClientTimeout(total=request.timeout_s),
+                allow_redirects=False,
             ) as response:
                 return TransportResponse(response.status, response.headers, await response.read())
         except TimeoutError as error:
             raise TransportError("it took too long", is_timeout=True) from error
         except aiohttp.ClientError as error:
-            raise TransportError(f"{type(error).__name__} for {url}") from error
+            raise TransportError(f"{type(error).__name__} for {request.url}") from error
 
 
 @asynccontextmanager

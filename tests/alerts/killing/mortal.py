@@ -21,8 +21,8 @@ from aiohttp import web
 from alerts.alerting import Alerting, AlertingOptions
 from alerts.alertmanager import AlertmanagerOptions
 from alerts.clock import SystemClock
+from alerts.notify.catalogue import ChannelCatalogue
 from alerts.notify.delivery import Backoff
-from alerts.notify.webhook_reader import WebhookReader
 from alerts.promql.engine import Engine
 from alerts.routing.config import load_routing
 from alerts.rules.file import load_rules
@@ -38,7 +38,7 @@ STEP_S = 0.02
 
 def main() -> None:
     """Fork a process for each line until the input ends."""
-    catalogue = WebhookReader()
+    catalogue = ChannelCatalogue.shipped()
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
@@ -49,7 +49,7 @@ def main() -> None:
         os.waitpid(pid, 0)
 
 
-async def live(folder: Path, catalogue: WebhookReader) -> None:
+async def live(folder: Path, catalogue: ChannelCatalogue) -> None:
     """Evaluate, route and deliver until killed, or until told to end in order."""
     end = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, end.set)

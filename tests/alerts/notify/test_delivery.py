@@ -20,17 +20,18 @@ from opentelemetry.trace import SpanKind
 
 from alerts.clock import ManualClock
 from alerts.notify.channel import Channel, LogChannel
+from alerts.notify.channels import ChannelContext, build_channels
 from alerts.notify.delivery import MAX_ATTEMPTS_AT_A_TIME, Backoff, Delivery, DeliveryContext
 from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, trace_parent_of
 from alerts.notify.outbox import Outbox
-from alerts.notify.secret import Secret
-from alerts.notify.webhook import WebhookChannel, WebhookConfig
+from alerts.notify.transport import Transport
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 from tests.support.alerts import database_url, make_notification, until
+from tests.support.channels import good_entry
 from tests.support.webhook import (
     CLOSE,
     HANG,
@@ -114,11 +115,12 @@ def temporary(retry_after_s: float | None = None) -> DeliveryError:
 
 
 def channel_to(
-    receiver: WebhookReceiver, name: str, transport: object, clock: ManualClock
-) -> WebhookChannel:
+    receiver: WebhookReceiver, name: str, transport: Transport, clock: ManualClock
+) -> Channel:
     """Return a webhook channel to a receiver on loopback."""
-    config = WebhookConfig(Secret(receiver.url), timeout_s=0.3)
-    return WebhookChannel(f"{name}/webhook/0", name, config, transport, clock)  # type: ignore[arg-type]  # any Transport will do
+    config = good_entry("webhook", {"url": receiver.url, "timeout": "300ms"})
+    (channel,) = build_channels(name, [config], ChannelContext(transport, clock))
+    return channel
 
 
 async def attempts_of(bench: Bench, channel: ScriptedChannel, count: int) -> None:
