@@ -26,7 +26,9 @@ format: .venv/.installed-dev
 	$(BIN)/ruff check --fix $(CODE)
 	$(BIN)/ruff format $(CODE) $(TEXTS)
 
+# Without matplotlib there is no plot, and everything else.
 bench: .venv/.installed-dev
+	-$(INSTALL) --editable '.[bench]'
 	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark || exit 1; done
 
 e2e: .venv/.installed-dev

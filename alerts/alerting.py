@@ -7,7 +7,6 @@ schedules ``evaluate`` for each group and reads the counts.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -17,25 +16,13 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
-from opentelemetry.trace import SpanContext
-
+from alerts.alertmanager import Alertmanager, AlertmanagerOptions
 from alerts.clock import Clock
-from alerts.model import Alert
-from alerts.notify.channel import Channel, LogChannel
-from alerts.notify.delivery import (
-    CLOSE_DEADLINE_S,
-    Backoff,
-    Delivery,
-    DeliveryContext,
-    ReceiverStats,
-)
-from alerts.notify.log import NotificationLog
-from alerts.notify.outbox import Outbox
+from alerts.notify.delivery import ReceiverStats
 from alerts.notify.transport import Transport
-from alerts.notify.webhook import Encode, WebhookChannel
-from alerts.routing.config import Receiver, RoutingConfig
-from alerts.routing.dispatcher import Dispatcher, DispatcherContext
+from alerts.routing.model import RoutingConfig
 from alerts.rules.alerting import AlertingRule, AlertInstance, AlertState, External
+from alerts.rules.evidence import TraceEvidence
 from alerts.rules.group import RESEND_DELAY_S, GroupContext, RuleGroup
 from alerts.rules.member import RuleStatus
 from alerts.rules.model import GroupDefinition, RuleEngine, SeriesTarget
@@ -54,32 +41,24 @@ SEVERITY: Final = "severity"
 """The label by which alerts are counted."""
 
 
-def _encode(value: object) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
-
-
 @dataclass(frozen=True, slots=True)
 class AlertingOptions:
     """What can be tuned.
 
     Attributes:
-        external_url: Where this process is reached by people, for links in notifications.
+        alertmanager: Of what becomes of alerts.
         external_labels: Added to every alert that leaves, unless it has them.
         resend_delay_s: How often an alert that goes on firing is handed to routing again.
-        backoff: Delays between attempts to deliver.
-        close_deadline_s: How long attempts in progress may go on at the end, in seconds.
         hold_absent_s: How long after a start alerts that are not found are left as they are, so
             that what they are about has time to be seen again.
-        encode: Makes the JSON of webhooks.
+        evidence: Adds traces to alerts; None: they have none.
     """
 
-    external_url: str = ""
+    alertmanager: AlertmanagerOptions = field(default_factory=AlertmanagerOptions)
     external_labels: Labels = field(default_factory=Labels)
     resend_delay_s: float = RESEND_DELAY_S
-    backoff: Backoff = field(default_factory=Backoff)
-    close_deadline_s: float = CLOSE_DEADLINE_S
     hold_absent_s: float = 0.0
-    encode: Encode = _encode
+    evidence: TraceEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +121,10 @@ class Alerting:
         random: Jitter of retries, ids of notifications.
         telemetry: Where evaluations and attempts are recorded.
         options: What can be tuned.
+
+    Attributes:
+        alertmanager: What becomes of alerts once they are raised.
+        groups: The rule groups.
     """
 
     def __init__(  # noqa: PLR0913 - the composition of the library: one argument per collaborator
@@ -158,35 +141,35 @@ class Alerting:
         telemetry: AlertsTelemetry,
         options: AlertingOptions | None = None,
     ) -> None:
-        self._options = options or AlertingOptions()
-        self._routing = routing
+        options = options or AlertingOptions()
         self._database = database
-        self._transport = transport
         self._clock = clock
-        self._random = random
-        self._telemetry = telemetry
         self._stack = AsyncExitStack()
-        self._delivering = AsyncExitStack()
-        self._delivery: Delivery | None = None
-        self._dispatcher: Dispatcher | None = None
-        self._held: list[tuple[Sequence[Alert], SpanContext | None]] | None = None
-        self._log = NotificationLog()
-        self._outbox = Outbox(database)
-        self._states = AlertStates(database)
+        self._states = AlertStates(database, options.external_labels)
         self._reloading = asyncio.Lock()
         self._store = store
+        self.alertmanager = Alertmanager(
+            routing=routing,
+            database=database,
+            transport=transport,
+            clock=clock,
+            random=random,
+            telemetry=telemetry,
+            options=options.alertmanager,
+        )
         self._context = GroupContext(
             engine=engine,
             store=store,
-            notify=self._notify,
+            notify=self.alertmanager.notify,
             clock=clock,
             telemetry=telemetry,
             external=External(
-                self._options.external_url.rstrip("/"), self._options.external_labels
+                options.alertmanager.external_url.rstrip("/"), options.external_labels
             ),
-            resend_delay_s=self._options.resend_delay_s,
+            resend_delay_s=options.resend_delay_s,
             states=self._states,
-            hold_absent_s=self._options.hold_absent_s,
+            hold_absent_s=options.hold_absent_s,
+            evidence=options.evidence,
         )
         self.groups = tuple(RuleGroup(definition, self._context) for definition in groups)
 
@@ -199,16 +182,15 @@ class Alerting:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._database)
             now_ms = self._now_ms()
-            self._log = NotificationLog(await self._outbox.log_entries(now_ms))
             saved = await self._states.load({group.definition.key for group in self.groups}, now_ms)
             for group in self.groups:
                 if group.definition.key in saved:
                     group.restore(saved[group.definition.key], now_ms)
-            await self._start_delivering(self._routing)
+            await stack.enter_async_context(self.alertmanager)
             for group in self.groups:
                 # Now, as the first pass of a group may come later than routing waits for news.
                 if firing := group.firing(now_ms):
-                    self._notify(firing, None)
+                    self.alertmanager.notify(firing, None)
             self._stack = stack.pop_all()
         return self
 
@@ -226,15 +208,18 @@ class Alerting:
         What was not accepted stays in the outbox for the next start. Whoever schedules the
         evaluations stops them before; one that ends later hands its alerts to nobody.
         """
-        self._dispatcher = None
         try:
-            await self._delivering.aclose()
             await self.checkpoint()
         finally:
             await self._stack.aclose()
 
+    async def keep_house(self) -> None:
+        """Store and forget what is due; call it about once a minute. Failures are only logged."""
+        await self.checkpoint()
+        await self.alertmanager.keep_house()
+
     async def checkpoint(self) -> None:
-        """Store until when alerts were watched; call it about once a minute.
+        """Store until when alerts were watched.
 
         A failure is only logged: at worst a wait starts over after an outage of nearly an hour.
         """
@@ -274,9 +259,9 @@ class Alerting:
                 else RuleGroup(definition, self._context)
                 for definition, old in zip(groups, wanted, strict=True)
             )
-            routes_differ = routing is not None and routing != self._routing
+            routes_differ = routing is not None and routing != self.alertmanager.routing
             if routing is not None and routes_differ:
-                await self._change_routing(routing)
+                await self.alertmanager.reload(routing)
             kept = {group.definition.key for group in new if group in self.groups}
             leaving = {key: group for key, group in running.items() if key not in kept}
             await asyncio.gather(*(group.stop() for group in leaving.values()))
@@ -301,69 +286,10 @@ class Alerting:
 
     async def _forget(self, removed: Mapping[str, RuleGroup]) -> None:
         try:
-            await self._states.forget(removed)
+            await self._states.forget(removed, self._now_ms())
         except StorageError as error:
             # Harmless: what is stored of groups that are not there is deleted at a later start.
             _LOG.error("the alerts of removed groups are still stored: %s", error)
-
-    async def _change_routing(self, routing: RoutingConfig) -> None:
-        """Replace dispatcher and delivery; alerts that come meanwhile are held.
-
-        Raises:
-            StorageError: The old ones go on.
-        """
-        await self._outbox.waiting()  # fails now, rather than when the old ones have stopped
-        known = () if self._dispatcher is None else self._dispatcher.groups
-        self._dispatcher, self._held = None, []
-        try:
-            await self._delivering.aclose()
-            try:
-                await self._start_delivering(routing)
-                self._routing = routing
-            except StorageError:
-                await self._start_delivering(self._routing)
-                raise
-        finally:
-            held, self._held = self._held or [], None
-            for group in known:
-                self._notify(group.alerts, None)
-            for alerts, span_context in held:
-                self._notify(alerts, span_context)
-
-    async def _start_delivering(self, routing: RoutingConfig) -> None:
-        async with AsyncExitStack() as stack:
-            channels = {
-                receiver.name: self._channels(receiver) for receiver in routing.receivers.values()
-            }
-            delivery = Delivery(
-                [channel for group in channels.values() for channel in group],
-                DeliveryContext(
-                    outbox=self._outbox,
-                    log=self._log,
-                    clock=self._clock,
-                    random=self._random,
-                    telemetry=self._telemetry,
-                    backoff=self._options.backoff,
-                ),
-                close_deadline_s=self._options.close_deadline_s,
-            )
-            if self._delivery is not None:
-                _carry_on(self._delivery.stats, delivery.stats)
-            delivery = await stack.enter_async_context(delivery)
-            dispatcher = Dispatcher(
-                routing,
-                DispatcherContext(
-                    channels=channels,
-                    outbox=self._outbox,
-                    log=self._log,
-                    submit=delivery.submit,
-                    clock=self._clock,
-                    random=self._random,
-                ),
-            )
-            self._dispatcher = await stack.enter_async_context(dispatcher)
-            self._delivery = delivery
-            self._delivering = stack.pop_all()
 
     async def evaluate(self, group: RuleGroup, timestamp_ms: int | None = None) -> None:
         """Evaluate a group at a timestamp; without one, at the newest slot that is due by now."""
@@ -407,43 +333,12 @@ class Alerting:
     @property
     def receiver_stats(self) -> dict[str, ReceiverStats]:
         """What was delivered and what was not, by receiver."""
-        return {} if self._delivery is None else self._delivery.stats
+        return self.alertmanager.receiver_stats
 
     @property
     def queued(self) -> int:
         """Notifications in the outbox that are not accepted yet."""
-        return 0 if self._delivery is None else self._delivery.queued
-
-    def _notify(self, alerts: Sequence[Alert], span_context: SpanContext | None) -> None:
-        if self._dispatcher is not None:
-            self._dispatcher.notify(alerts, span_context)
-        elif self._held is not None:
-            self._held.append((alerts, span_context))
+        return self.alertmanager.queued
 
     def _now_ms(self) -> int:
         return int(self._clock.time() * 1000)
-
-    def _channels(self, receiver: Receiver) -> tuple[Channel, ...]:
-        webhooks: list[Channel] = [
-            WebhookChannel(
-                key=f"{receiver.name}/webhook/{index}",
-                receiver=receiver.name,
-                config=config,
-                transport=self._transport,
-                clock=self._clock,
-                external_url=self._options.external_url,
-                encode=self._options.encode,
-            )
-            for index, config in enumerate(receiver.webhooks)
-        ]
-        return (*webhooks, LogChannel(receiver.name)) if receiver.logs else tuple(webhooks)
-
-
-def _carry_on(before: Mapping[str, ReceiverStats], after: dict[str, ReceiverStats]) -> None:
-    """Have the counts of receivers go on over a change of the routes; gone ones keep theirs."""
-    for receiver, stats in before.items():
-        mine = after.setdefault(receiver, ReceiverStats())
-        mine.delivered += stats.delivered
-        mine.retries += stats.retries
-        for reason, count in stats.failed.items():
-            mine.failed[reason] = mine.failed.get(reason, 0) + count

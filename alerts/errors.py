@@ -9,9 +9,13 @@ AlertsError
 ├── NotationError          a text that is no series (alerts.promql)
 ├── TemplateError          a template that cannot be parsed or executed (alerts.templates)
 ├── RuleError              a rule whose result cannot be used (alerts.rules)
+├── MatcherError           a text that is no label matcher (alerts.routing)
+├── SilenceError           a silence that is refused, or is not there (alerts.routing)
 ├── StorageError           the database cannot be opened, migrated or written (alerts.storage)
 ├── TransportError         a request that got no answer (alerts.notify)
 ├── DeliveryError          a notification a receiver did not accept (alerts.notify)
+├── BadRequestError        a request to the Alertmanager API that cannot be used (alerts.api)
+├── UnknownAlertError      an alert that is not there (alerts.api)
 └── APIError               a request that is not answered with data (alerts.api)
 
 Subclasses live beside the code that raises them and carry their data as attributes; the text is

@@ -21,25 +21,22 @@ from aiohttp.typedefs import Handler
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import Alertmanager, AlertmanagerOptions
 from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
 from alerts.errors import AlertsError, Problem
 from alerts.promql.engine import Engine
+from alerts.rules.evidence import TraceEvidence
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
-from service.checking import (
-    CONNECTIONS_CHECK,
-    HTTP_POOL_CHECK,
-    Documents,
-    doubts,
-    read_configured,
-    read_documents,
-)
+from service.alertmanager_api import alertmanager_api_routes
+from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
 from service.data_directory import DataDirectory
+from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -293,11 +290,22 @@ class App:
             random=self._random,
             telemetry=self.telemetry.alerts,
             options=AlertingOptions(
-                external_url=settings.external_url or self.operations_url,
-                encode=encode,
+                alertmanager=AlertmanagerOptions(
+                    external_url=settings.external_url or self.operations_url,
+                    history_retention_s=settings.history_retention,
+                    encode=encode,
+                ),
                 hold_absent_s=self._seconds_until_all_is_seen(),
+                evidence=TraceEvidence(
+                    self.store.exemplars, self.settings.telemetry.trace_url_template
+                ),
             ),
         )
+
+    def _alertmanager(self) -> Alertmanager:
+        if not self._started:
+            raise web.HTTPServiceUnavailable(text='"starting"', content_type="application/json")
+        return self.alerting.alertmanager
 
     def _seconds_until_all_is_seen(self) -> float:
         """Return how long after the start every check has run and its result was collected."""
@@ -342,7 +350,7 @@ class App:
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
-        await self.alerting.checkpoint()
+        await self.alerting.keep_house()
 
     async def _save_series(self, _slot_s: float) -> None:
         await asyncio.to_thread(self._snapshot.save)
@@ -377,7 +385,7 @@ class App:
         CheckObservation(self.monitor).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
-        self.telemetry.feed_series(self.store.source("self"))
+        self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
         settings = self.settings.operations
@@ -391,15 +399,18 @@ class App:
                 reload=self.reload,
             ),
             auth=settings.auth,
-            routes=query_routes(
-                self.settings,
-                engine=self.engine,
-                store=self.store,
-                find_rules=lambda: self.alerting if self._started else None,
-                collection=self.telemetry.collection,
-                pool=self._queries,
-                clock=self._clock,
-            ),
+            routes=[
+                *query_routes(
+                    self.settings,
+                    engine=self.engine,
+                    store=self.store,
+                    find_rules=lambda: self.alerting if self._started else None,
+                    collection=self.telemetry.collection,
+                    pool=self._queries,
+                    clock=self._clock,
+                ),
+                *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+            ],
         )
         self._requests.install(application)
         return Listener(

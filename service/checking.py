@@ -8,20 +8,16 @@ the settings to add, see ``service.config.sources.LoadedSettings.located``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
-from importlib.resources import as_file, files
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Final
 
 from alerts.durations import format_duration
-from alerts.errors import DocumentError, Problem
-from alerts.routing.config import RoutingConfig, load_routing, log_routing
-from alerts.rules.file import find_rule_files, load_rules
-from alerts.rules.model import GroupDefinition, RuleEngine
+from alerts.errors import Problem
+from alerts.rules.model import RuleEngine
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from service.config.settings import AlertsSettings, HealthSettings, Settings, TokenSettings
+from service.documents import Documents, read_documents
 from service.errors import ConfigurationError
 from service.telemetry.checking import telemetry_problems
 
@@ -31,9 +27,6 @@ SAFE_SECRET_BYTES: Final = 32
 """Length of a secret for HS256 that is as hard to guess as its signature (RFC 7518, 3.2)."""
 
 _BUILT_IN: Final = frozenset((CONNECTIONS_CHECK, HTTP_POOL_CHECK))
-
-Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
-"""What the files besides the settings say: rules and routes."""
 
 
 def read_configured(
@@ -64,58 +57,9 @@ def read_configured(
     return documents
 
 
-def read_documents(alerts: AlertsSettings, engine: RuleEngine) -> Documents:
-    """Return the rules and routes that the settings name.
-
-    Raises:
-        ConfigurationError: A file is missing or wrong; lists the problems of all files.
-    """
-    problems: list[Problem] = []
-    rules: Sequence[GroupDefinition] = ()
-    routing = log_routing()
-    found = find_rule_files(alerts.rule_files, base_dir=Path())
-    for index, path in found.missing:
-        message = f"there is no such rule file: {path}"
-        problems.append(Problem(f"alerts.rule_files[{index}]", 0, 0, message))
-    try:
-        rules = _load_rules(found.paths, alerts, engine)
-    except DocumentError as error:
-        problems += error.problems
-    try:
-        routing = _load_routing(alerts)
-    except DocumentError as error:
-        problems += error.problems
-    if problems:
-        raise ConfigurationError(problems)
-    return rules, routing
-
-
 def doubts(settings: Settings) -> list[Problem]:
     """Return what is legal and probably not meant, or not safe."""
     return [*_short_secret(settings.gateway.token), *_slow_checks(settings.health)]
-
-
-def _load_rules(
-    paths: Sequence[Path], alerts: AlertsSettings, engine: RuleEngine
-) -> tuple[GroupDefinition, ...]:
-    """Read the configured rule files and the rules gatewatch ships."""
-    with ExitStack() as stack:
-        rule_files = list(paths)
-        if alerts.default_rules:
-            shipped = files("alerts.rules") / "packs" / "gatewatch.yaml"
-            rule_files.insert(0, stack.enter_context(as_file(shipped)))
-        return load_rules(rule_files, engine=engine, default_interval_s=alerts.evaluation_interval)
-
-
-def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
-    """Read the routes; without a file alerts go to the log."""
-    file = alerts.alertmanager_config
-    if file is None:
-        return log_routing()
-    if not file.exists():
-        message = f"there is no such file: {file}"
-        raise DocumentError([Problem("alerts.alertmanager_config", 0, 0, message)])
-    return load_routing(file)
 
 
 def _names(health: HealthSettings) -> list[Problem]:

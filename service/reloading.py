@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from service.checking import Documents
 from service.config.settings import AlertsSettings, Settings
+from service.documents import Documents
 from service.errors import GatewatchError
 from service.rule_jobs import RuleJobs
 

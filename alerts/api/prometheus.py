@@ -88,7 +88,7 @@ class PrometheusParts:
 
 def prometheus_routes(parts: PrometheusParts) -> list[web.RouteDef]:
     """Return the routes of the Prometheus API, below ``/api/v1``."""
-    queries = Queries(parts.engine, parts.clock)
+    queries = Queries(parts.engine, parts.clock, parts.store.exemplars)
     series = Series(parts.store, parts.engine, parts.metadata)
     rules = Rules(parts.find_rules, parts.engine)
     status = _Status(parts)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from threading import Event
 from typing import Final
 
-from alerts.api.encoding import Answer, encode_instant, encode_range
+from alerts.api.encoding import Answer, encode_instant, encode_range, format_value
 from alerts.api.errors import APIError
 from alerts.api.parameters import TIME_BOUND_MS, Parameters, invalid
 from alerts.clock import Clock
@@ -18,6 +18,7 @@ from alerts.promql.errors import PromQLError, QueryCancelledError, QueryTimeoutE
 from alerts.promql.limits import QueryLimits
 from alerts.promql.plan import Query
 from alerts.promql.values import InstantResult, RangeResult
+from alerts.series.exemplars import Exemplars
 
 TRUNCATED: Final = "results truncated due to limit"
 """The warning of an answer that has only the first of the results."""
@@ -32,10 +33,12 @@ class Queries:
     Args:
         engine: Evaluates.
         clock: The time a query without one is evaluated at.
+        exemplars: Measurements with traces.
     """
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, exemplars: Exemplars) -> None:
         self._engine = engine
+        self._exemplars = exemplars
         self._clock = clock
 
     def instant(self, parameters: Parameters, limits: QueryLimits) -> Answer:
@@ -75,13 +78,28 @@ class Queries:
         return Answer(data, result.warnings, result.infos)
 
     def exemplars(self, parameters: Parameters, _limits: QueryLimits) -> Answer:
-        """Return the exemplars of the series a query reads: the store keeps none."""
+        """Return the exemplars of the series that the selectors of a query fit."""
         start_ms = parameters.bound_ms("start", -TIME_BOUND_MS)
         end_ms = parameters.bound_ms("end", TIME_BOUND_MS)
         if end_ms < start_ms:
             raise APIError("bad_data", "end timestamp must not be before start timestamp")
-        self._prepare(parameters)
-        return Answer([])
+        query = self._prepare(parameters)
+        return Answer(
+            [
+                {
+                    "seriesLabels": dict(series),
+                    "exemplars": [
+                        {
+                            "labels": dict(exemplar.labels),
+                            "value": format_value(exemplar.value),
+                            "timestamp": exemplar.timestamp_ms / 1000,
+                        }
+                        for exemplar in exemplars
+                    ],
+                }
+                for series, exemplars in self._exemplars.select(query.selectors, start_ms, end_ms)
+            ]
+        )
 
     def _prepare(self, parameters: Parameters) -> Query:
         try:

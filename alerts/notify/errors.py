@@ -17,6 +17,10 @@ class FailureReason(StrEnum):
     REFUSED = "refused"
     REDIRECTED = "redirected"
     RECEIVER_REMOVED = "receiver_removed"
+    TEMPLATE = "template"
+    CONFIGURATION = "configuration"
+    ADDRESS = "address"
+    TOO_LARGE = "too_large"
     STORAGE = "storage"
     UNEXPECTED = "unexpected"
 

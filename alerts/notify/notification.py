@@ -7,7 +7,7 @@ it sends, so that signatures and time stamps are fresh on every attempt.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from opentelemetry import trace
@@ -34,6 +34,9 @@ class Notification:
         alerts: Sorted; ``ends_at_ms`` is None for those that fire.
         created_at_ms: When it was made, in milliseconds of Unix time.
         trace_parent: W3C trace context of the evaluation it came from, empty when unknown.
+        reason: Why it is sent, in Alertmanager's words, such as ``new alerts added``.
+        route_labels: What the route adds, as its templates are written.
+        evidence: Fingerprints of alerts, each with the URL of a trace that shows what happened.
     """
 
     id: str
@@ -44,6 +47,9 @@ class Notification:
     alerts: tuple[Alert, ...]
     created_at_ms: int
     trace_parent: str = ""
+    reason: str = ""
+    route_labels: Labels = field(default_factory=Labels)
+    evidence: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """Return the text the outbox keeps."""
@@ -57,18 +63,23 @@ class Notification:
                 "alerts": [alert_to_dict(alert) for alert in self.alerts],
                 "created_at_ms": self.created_at_ms,
                 "trace_parent": self.trace_parent,
+                "reason": self.reason,
+                "route_labels": dict(self.route_labels),
+                "evidence": [list(pair) for pair in self.evidence],
             }
         )
 
     @classmethod
     def from_json(cls, text: str) -> Notification:
-        """Return the notification of a text that ``to_json`` made."""
+        """Return the notification of a text that ``to_json`` made, also in an earlier version."""
         data = json.loads(text)
         return cls(
             **{
                 **data,
                 "group_labels": Labels(data["group_labels"]),
                 "alerts": tuple(alert_from_dict(alert) for alert in data["alerts"]),
+                "route_labels": Labels(data.get("route_labels", {})),
+                "evidence": tuple((mark, url) for mark, url in data.get("evidence", ())),
             }
         )
 

@@ -1,18 +1,24 @@
 """The dispatcher: sorts alerts into groups and, when a group is due, hands on what to tell.
 
-One task flushes: it takes every group that is due and commits what they have to tell in one
-transaction. A group whose commit failed keeps its alerts and is tried again an interval later.
+One task does it all, in slices, so that the event loop gets its turn between them: it takes in
+the alerts that came, then flushes the groups that are due and commits what they have to tell. An
+alert that was handed in before a group became due is known when the group is looked at, so what
+inhibits is known before what it inhibits is told. A group whose commit failed keeps its alerts and
+is tried again soon.
+
+Source: Alertmanager, dispatch/dispatch.go; the order of the stages is that of notify/notify.go.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 from uuid import UUID
 
 from opentelemetry.trace import SpanContext
@@ -23,11 +29,20 @@ from alerts.notify.channel import Channel
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, trace_parent_of
 from alerts.notify.outbox import Outbox
-from alerts.routing.config import RoutingConfig
-from alerts.routing.groups import AggregationGroup, Flush, group_labels
+from alerts.routing.active import ActiveAlerts
+from alerts.routing.groups import AggregationGroup, Flush, Moment, group_labels
+from alerts.routing.model import Route, RoutingConfig
+from alerts.series.labels import Labels
 from alerts.storage.errors import StorageError
 
 _log = logging.getLogger(__name__)
+
+_ALERTS_A_SLICE: Final = 200
+"""Alerts taken in between two turns of the event loop."""
+_FLUSHED_ALERTS_A_SLICE: Final = 500
+"""About how many alerts the groups of one transaction hold."""
+COMMIT_RETRY_S: Final = 5.0
+"""When a group whose commit failed is tried again, unless its interval is shorter."""
 
 
 @dataclass(slots=True)
@@ -48,6 +63,8 @@ class DispatcherContext:
         outbox: Takes notifications in.
         log: What the channels were told; kept up to date here.
         submit: Takes notifications the outbox has committed.
+        silencing: Returns the ids of the silences that fit labels at a moment.
+        is_acknowledged: Whether somebody looks after an alert.
         clock: Tells when groups are due.
         random: Makes the ids of notifications.
     """
@@ -56,6 +73,8 @@ class DispatcherContext:
     outbox: Outbox
     log: NotificationLog
     submit: Callable[[Sequence[Notification]], None]
+    silencing: Callable[[Labels, int], tuple[str, ...]]
+    is_acknowledged: Callable[[Alert], bool]
     clock: Clock
     random: Random
 
@@ -65,14 +84,20 @@ class Dispatcher:
 
     Entering takes up the groups an earlier process left: alerts it had told as firing are held
     to fire until ``resolve_timeout`` from now, by when their rules will have spoken.
+
+    Attributes:
+        active: The alerts that have not ended.
+        stats: Plain counts.
     """
 
     def __init__(self, routing: RoutingConfig, context: DispatcherContext) -> None:
+        self.active = ActiveAlerts(routing)
         self.stats = DispatcherStats()
         self._routing = routing
         self._context = context
-        self._groups: dict[str, _Scheduled] = {}
-        self._due: dict[str, _Scheduled] = {}
+        self._inbox: deque[tuple[Alert, str]] = deque()
+        self._groups: dict[tuple[str, Labels], _Scheduled] = {}
+        self._due: dict[tuple[str, Labels], _Scheduled] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_stopping = False
@@ -81,6 +106,14 @@ class Dispatcher:
     def groups(self) -> tuple[AggregationGroup, ...]:
         """The groups there are now."""
         return tuple(scheduled.group for scheduled in self._groups.values())
+
+    @property
+    def alerts(self) -> tuple[Alert, ...]:
+        """The alerts of all groups, and those that are not sorted into one yet."""
+        known = {held.alert.labels: held.alert for held in self.active}
+        for scheduled in self._groups.values():
+            known.update((alert.labels, alert) for alert in scheduled.group.alerts)
+        return (*known.values(), *(alert for alert, _ in self._inbox))
 
     async def __aenter__(self) -> Self:
         self._restore()
@@ -104,24 +137,46 @@ class Dispatcher:
     def notify(self, alerts: Sequence[Alert], span_context: SpanContext | None = None) -> None:
         """Take alerts, new ones or news of known ones; never blocks. A ``NotifyFunc``."""
         trace_parent = trace_parent_of(span_context)
-        now_ms = self._now_ms()
         self.stats.alerts_received += len(alerts)
-        for alert in alerts:
-            if alert.ends_at_ms is None:
-                until_ms = now_ms + round(self._routing.resolve_timeout_s * 1000)
-                self._add(replace(alert, ends_at_ms=until_ms), now_ms, trace_parent)
-            else:
-                self._add(alert, now_ms, trace_parent)
+        self._inbox.extend((alert, trace_parent) for alert in alerts)
+        self._wake.set()
 
-    def _add(self, alert: Alert, now_ms: int, trace_parent: str) -> None:
-        route = self._routing.route
-        group = AggregationGroup(route, group_labels(route, alert.labels))
-        scheduled = self._groups.get(group.key)
+    def muting(self, route: Route) -> tuple[str, ...]:
+        """Return the names of the time intervals that hold back all of a route now."""
+        moment_ms = self._now_ms()
+
+        def is_inside(name: str) -> bool:
+            intervals = self._routing.time_intervals.get(name, ())
+            return any(interval.contains(moment_ms) for interval in intervals)
+
+        active = route.active_time_intervals
+        if active and not any(map(is_inside, active)):
+            return active
+        return tuple(filter(is_inside, route.mute_time_intervals))
+
+    async def _take_in(self) -> None:
+        """Sort the alerts that came into groups."""
+        while self._inbox and not self._is_stopping:
+            now_ms = self._now_ms()
+            for _ in range(min(len(self._inbox), _ALERTS_A_SLICE)):
+                self._add(*self._inbox.popleft(), now_ms)
+            await asyncio.sleep(0)
+
+    def _add(self, alert: Alert, trace_parent: str, now_ms: int) -> None:
+        if alert.ends_at_ms is None:
+            until_ms = now_ms + round(self._routing.resolve_timeout_s * 1000)
+            alert = replace(alert, ends_at_ms=until_ms)
+        held = self.active.put(alert, now_ms)
+        for route in held.routes:
+            self._add_to_group(route, held.alert, trace_parent, now_ms)
+
+    def _add_to_group(self, route: Route, alert: Alert, trace_parent: str, now_ms: int) -> None:
+        labels = group_labels(route, alert.labels)
+        scheduled = self._groups.get((route.id, labels))
         if scheduled is None:
             if alert.is_resolved(now_ms):
                 return  # its group is gone, so its end was told or nobody knew of it
-            scheduled = self._groups[group.key] = _Scheduled(group)
-            self._arm(scheduled, route.group_wait_s)
+            scheduled = self._schedule(AggregationGroup(route, labels), route.group_wait_s)
         group = scheduled.group
         group.add(alert)
         group.trace_parent = trace_parent or group.trace_parent
@@ -130,21 +185,30 @@ class Dispatcher:
             self._arm(scheduled, 0.0)
 
     def _restore(self) -> None:
+        """Take up the groups whose alerts the log says were told as firing."""
         now_ms = self._now_ms()
-        route = self._routing.route
         held_until_ms = now_ms + round(self._routing.resolve_timeout_s * 1000)
-        channels = {channel.key for channel in self._context.channels.get(route.receiver, ())}
         for entry in self._context.log:
-            group = AggregationGroup(route, entry.group_labels)
-            if group.key != entry.group_key or entry.channel not in channels or not entry.firing:
-                continue
-            scheduled = self._groups.get(group.key)
-            if scheduled is None:
-                scheduled = self._groups[group.key] = _Scheduled(group)
-                group.has_flushed = True
-                self._arm(scheduled, route.group_interval_s)
             for alert in entry.firing:
-                scheduled.group.add(replace(alert, ends_at_ms=held_until_ms))
+                for route in self._routing.route.matching(alert.labels):
+                    group = AggregationGroup(route, group_labels(route, alert.labels))
+                    if group.key != entry.group_key or not self._has(route, entry.channel):
+                        continue
+                    scheduled = self._groups.get((route.id, group.labels))
+                    if scheduled is None:
+                        scheduled = self._schedule(group, route.group_interval_s)
+                        group.has_flushed = True
+                    held = self.active.put(replace(alert, ends_at_ms=held_until_ms), now_ms)
+                    scheduled.group.add(held.alert)
+
+    def _has(self, route: Route, channel_key: str) -> bool:
+        channels = self._context.channels.get(route.receiver, ())
+        return any(channel.key == channel_key for channel in channels)
+
+    def _schedule(self, group: AggregationGroup, delay_s: float) -> _Scheduled:
+        scheduled = self._groups[group.route.id, group.labels] = _Scheduled(group)
+        self._arm(scheduled, delay_s)
+        return scheduled
 
     def _arm(self, scheduled: _Scheduled, delay_s: float) -> None:
         scheduled.cancel()
@@ -153,34 +217,33 @@ class Dispatcher:
     def _on_due(self, scheduled: _Scheduled) -> None:
         if self._is_stopping:
             return
-        self._arm(scheduled, self._routing.route.group_interval_s)
-        self._due[scheduled.group.key] = scheduled
+        self._arm(scheduled, scheduled.group.route.group_interval_s)
+        self._due[scheduled.group.route.id, scheduled.group.labels] = scheduled
         self._wake.set()
 
     async def _run(self) -> None:
         while not self._is_stopping:
             await self._wake.wait()
             self._wake.clear()
-            due, self._due = self._due, {}
-            if not due:
-                continue
             try:
-                await self._flush(list(due.values()))
-            except Exception:  # noqa: BLE001 - supervises the task; see below
-                # A defect must not end notification for good: the groups come again an interval
-                # later.
-                _log.exception("%d group(s) of alerts could not be looked at", len(due))
-                self.stats.flushes_failed += len(due)
+                await self._take_in()
+            except Exception:  # noqa: BLE001 - supervises the task: a defect must not end notification for good; the alert comes again with its rule's next news
+                _log.exception("an alert could not be taken in")
+                self._wake.set()
+            due, self._due = self._due, {}
+            self._context.log.expire(self._now_ms())
+            for groups in _slices(due.values()):
+                try:
+                    await self._flush(groups)
+                except Exception:  # noqa: BLE001 - supervises the task, see above; the groups come again an interval later
+                    _log.exception("%d group(s) of alerts could not be looked at", len(groups))
+                    self.stats.flushes_failed += len(groups)
+            if due:
+                self.active.prune(self._now_ms())
 
     async def _flush(self, due: list[_Scheduled]) -> None:
-        now_ms = self._now_ms()
         context = self._context
-        context.log.expire(now_ms)
-        channels = context.channels.get(self._routing.route.receiver, ())
-        flushes = [
-            (item, item.group.flush(channels, context.log, now_ms=now_ms, new_id=self._new_id))
-            for item in due
-        ]
+        flushes = [(item, self._look_at(item.group)) for item in due]
         notifications = [item for _, flush in flushes for item in flush.notifications]
         entries = [entry for _, flush in flushes for entry in flush.entries]
         try:
@@ -189,6 +252,8 @@ class Dispatcher:
         except StorageError as error:
             self.stats.flushes_failed += len(due)
             _log.error("%d group(s) of alerts must wait: %s", len(due), error)
+            for item in due:
+                self._arm(item, min(COMMIT_RETRY_S, item.group.route.group_interval_s))
             return
         self.stats.flushes += len(due)
         for entry in entries:
@@ -196,13 +261,31 @@ class Dispatcher:
         context.submit(notifications)
         for scheduled, flush in flushes:
             self._settle(scheduled, flush)
+        await asyncio.sleep(0)
+
+    def _look_at(self, group: AggregationGroup) -> Flush:
+        """Decide what to tell of a group: what is inhibited, muted or silenced is not."""
+        context, now_ms = self._context, self._now_ms()
+        is_muted = bool(self.muting(group.route))
+
+        def is_held_back(alert: Alert) -> bool:
+            return (
+                is_muted
+                or bool(self.active.inhibiting(alert.labels, now_ms))
+                or bool(context.silencing(alert.labels, now_ms))
+            )
+
+        return group.flush(
+            context.channels.get(group.route.receiver, ()),
+            Moment(now_ms, context.log, self._new_id, is_held_back, context.is_acknowledged),
+        )
 
     def _settle(self, scheduled: _Scheduled, flush: Flush) -> None:
         group = scheduled.group
         group.settle(flush)
         if not group.alerts:
             scheduled.cancel()
-            self._groups.pop(group.key, None)
+            self._groups.pop((group.route.id, group.labels), None)
 
     def _now_ms(self) -> int:
         return int(self._context.clock.time() * 1000)
@@ -222,3 +305,17 @@ class _Scheduled:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
+
+
+def _slices(groups: Iterable[_Scheduled]) -> Iterator[list[_Scheduled]]:
+    """Yield groups in lots that are looked at and committed together."""
+    lot: list[_Scheduled] = []
+    size = 0
+    for scheduled in groups:
+        lot.append(scheduled)
+        size += len(scheduled.group.alerts)
+        if size >= _FLUSHED_ALERTS_A_SLICE:
+            yield lot
+            lot, size = [], 0
+    if lot:
+        yield lot

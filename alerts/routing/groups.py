@@ -8,14 +8,15 @@ Source: Alertmanager, dispatch/dispatch.go (aggrGroup) and types (Merge).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from alerts.model import Alert
 from alerts.notify.channel import Channel
-from alerts.notify.log import LogEntry, NotificationLog, needs_update
+from alerts.notify.log import LogEntry, NotificationLog
 from alerts.notify.notification import Notification
-from alerts.routing.config import ALL_LABELS, Route
+from alerts.routing.model import ALL_LABELS, Route
+from alerts.routing.reasons import NotifyReason, reason_to_notify
 from alerts.series.labels import Labels
 
 LOG_RETENTION_MS: Final = 120 * 3600 * 1000
@@ -39,6 +40,25 @@ class Flush:
     resolved: tuple[Alert, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a flush goes by besides the group itself.
+
+    Attributes:
+        now_ms: When it is.
+        log: What the channels were told.
+        new_id: Makes the ids of notifications.
+        is_held_back: Whether an alert is not to be told, for whatever reason.
+        is_acknowledged: Whether somebody looks after an alert, so that it need not be repeated.
+    """
+
+    now_ms: int
+    log: NotificationLog
+    new_id: Callable[[], str]
+    is_held_back: Callable[[Alert], bool] = field(default=lambda _: False)
+    is_acknowledged: Callable[[Alert], bool] = field(default=lambda _: False)
+
+
 class AggregationGroup:
     """The alerts of one route that share the values of its ``group_by`` labels."""
 
@@ -60,29 +80,25 @@ class AggregationGroup:
         known = self._alerts.get(alert.labels)
         self._alerts[alert.labels] = alert if known is None else merge(known, alert)
 
-    def flush(
-        self,
-        channels: Iterable[Channel],
-        log: NotificationLog,
-        *,
-        now_ms: int,
-        new_id: Callable[[], str],
-    ) -> Flush:
+    def flush(self, channels: Iterable[Channel], moment: Moment) -> Flush:
         """Decide what each channel has to be told; changes nothing."""
+        now_ms = moment.now_ms
         alerts = sort_alerts(
             alert if alert.is_resolved(now_ms) else replace(alert, ends_at_ms=None)
             for alert in self._alerts.values()
+            if not moment.is_held_back(alert)
         )
         notifications: list[Notification] = []
         entries: list[LogEntry] = []
-        for channel in channels:
-            entry = self._entry(channel, log, alerts, now_ms, new_id)
-            if entry is None:
+        for channel in channels if alerts else ():
+            due = self._due(channel, alerts, moment)
+            if due is None:
                 continue
+            entry, reason = due
             entries.append(entry)
             told = alerts if channel.sends_resolved else entry.firing
-            if told:
-                notifications.append(self._notification(channel, entry, told))
+            if told and reason is not None:
+                notifications.append(self._notification(channel, entry, told, reason))
         resolved = tuple(item for item in self._alerts.values() if item.is_resolved(now_ms))
         return Flush(tuple(notifications), tuple(entries), resolved)
 
@@ -93,40 +109,44 @@ class AggregationGroup:
             if self._alerts.get(alert.labels) == alert:
                 del self._alerts[alert.labels]
 
-    def _entry(
-        self,
-        channel: Channel,
-        log: NotificationLog,
-        alerts: tuple[Alert, ...],
-        now_ms: int,
-        new_id: Callable[[], str],
-    ) -> LogEntry | None:
-        """Return what the log would say if the channel is told now; None: it need not be told."""
-        known = log.get(self.key, channel.key)
+    def _due(
+        self, channel: Channel, alerts: tuple[Alert, ...], moment: Moment
+    ) -> tuple[LogEntry, NotifyReason | None] | None:
+        """Return what the log says from now on and why the channel is told.
+
+        None: nothing changes. Without a reason the channel is not told, and the log only has to
+        remember for longer what it was told.
+        """
+        known = moment.log.get(self.key, channel.key)
         firing = tuple(alert for alert in alerts if alert.ends_at_ms is None)
         resolved = frozenset(alert.fingerprint for alert in alerts if alert.ends_at_ms is not None)
         repeat_ms = round(self.route.repeat_interval_s * 1000)
-        if not needs_update(
+        expires_at_ms = moment.now_ms + min(LOG_RETENTION_MS, 2 * repeat_ms)
+        reason = reason_to_notify(
             known,
             firing=frozenset(alert.fingerprint for alert in firing),
             resolved=resolved,
             sends_resolved=channel.sends_resolved,
-            repeat_due=known is not None and known.notified_at_ms + repeat_ms <= now_ms,
-        ):
+            repeat_due=known is not None and known.notified_at_ms + repeat_ms <= moment.now_ms,
+        )
+        if reason is NotifyReason.REPEAT and all(map(moment.is_acknowledged, firing)):
+            return (replace(known, expires_at_ms=expires_at_ms), None) if known else None
+        if reason is None:
             return None
-        return LogEntry(
+        entry = LogEntry(
             group_key=self.key,
             channel=channel.key,
-            notification_id=new_id(),
-            notified_at_ms=now_ms,
-            expires_at_ms=now_ms + min(LOG_RETENTION_MS, 2 * repeat_ms),
+            notification_id=moment.new_id(),
+            notified_at_ms=moment.now_ms,
+            expires_at_ms=expires_at_ms,
             group_labels=self.labels,
             firing=firing,
             resolved=resolved,
         )
+        return entry, reason
 
     def _notification(
-        self, channel: Channel, entry: LogEntry, alerts: tuple[Alert, ...]
+        self, channel: Channel, entry: LogEntry, alerts: tuple[Alert, ...], reason: NotifyReason
     ) -> Notification:
         return Notification(
             id=entry.notification_id,
@@ -137,6 +157,8 @@ class AggregationGroup:
             alerts=alerts,
             created_at_ms=entry.notified_at_ms,
             trace_parent=self.trace_parent,
+            reason=reason.value,
+            route_labels=Labels(self.route.labels),
         )
 
 

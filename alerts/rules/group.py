@@ -20,6 +20,7 @@ from alerts.clock import Clock
 from alerts.errors import AlertsError
 from alerts.model import Alert, NotifyFunc
 from alerts.rules.alerting import AlertingRule, AlertInstance, External
+from alerts.rules.evidence import TraceEvidence
 from alerts.rules.member import GroupRule, RuleStatus
 from alerts.rules.model import (
     AlertingDefinition,
@@ -64,6 +65,7 @@ class GroupContext:
         resend_delay_s: See ``RESEND_DELAY_S``.
         states: Keeps the alerts over restarts; None: they are forgotten.
         hold_absent_s: How long restored alerts that are not found are left as they are.
+        evidence: Adds traces to the alerts; None: they have none.
     """
 
     engine: RuleEngine
@@ -75,6 +77,7 @@ class GroupContext:
     resend_delay_s: float = RESEND_DELAY_S
     states: StateSink | None = None
     hold_absent_s: float = 0.0
+    evidence: TraceEvidence | None = None
 
 
 class RuleGroup:
@@ -352,11 +355,14 @@ class RuleGroup:
 
         series = rule.evaluate(samples, timestamp_ms, limit=limit, query=query)
         item.write(context.store, sample_ms, series)
-        return rule.due(
+        due = rule.due(
             timestamp_ms,
             resend_delay_ms=round(context.resend_delay_s * 1000),
             interval_ms=self._interval_ms,
         )
+        if context.evidence is None or not due:
+            return due
+        return context.evidence.add_to(due, rule.definition.query, timestamp_ms)
 
 
 def slot_offset_ms(key: str, interval_ms: int) -> int:

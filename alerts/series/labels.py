@@ -22,7 +22,7 @@ class Labels(Mapping[str, str]):
     Ordered by name; compares and sorts like the tuple of its (name, value) pairs.
     """
 
-    __slots__ = ("_hash", "_lookup", "pairs")
+    __slots__ = ("_fingerprint", "_hash", "_lookup", "pairs")
 
     pairs: tuple[tuple[str, str], ...]
 
@@ -32,6 +32,7 @@ class Labels(Mapping[str, str]):
         self.pairs = tuple(sorted((name, value) for name, value in lookup.items() if value))
         self._lookup = dict(self.pairs)
         self._hash = hash(self.pairs)
+        self._fingerprint = ""
 
     def __getitem__(self, name: str) -> str:
         return self._lookup[name]
@@ -91,12 +92,14 @@ class Labels(Mapping[str, str]):
         Source: prometheus/common, model/signature.go (FNV-1a over names and values, each
         followed by the byte 255).
         """
-        digest = _FNV_OFFSET
-        for pair in self.pairs:
-            for text in pair:
-                for byte in (*text.encode(), 255):
-                    digest = ((digest ^ byte) * _FNV_PRIME) & _MASK_64
-        return f"{digest:016x}"
+        if not self._fingerprint:
+            digest = _FNV_OFFSET
+            for pair in self.pairs:
+                for text in pair:
+                    for byte in (*text.encode(), 255):
+                        digest = ((digest ^ byte) * _FNV_PRIME) & _MASK_64
+            self._fingerprint = f"{digest:016x}"
+        return self._fingerprint
 
 
 def quote(value: str) -> str:

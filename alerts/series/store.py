@@ -17,6 +17,7 @@ import numpy as np
 from alerts.clock import Clock
 from alerts.series.bits import Floats
 from alerts.series.chunks import Rows, Times
+from alerts.series.exemplars import Exemplars
 from alerts.series.index import Entry, Index
 from alerts.series.labels import METRIC_NAME, Labels
 from alerts.series.limits import UNLIMITED, Admission, Limits, StoreStats
@@ -105,9 +106,14 @@ class SeriesStore:
         clock: Tells ``expire`` how late it is, in the time samples are stamped with.
         retention_s: How long samples are kept, in seconds.
         limits: How many series are taken; as many as memory holds by default.
+
+    Attributes:
+        exemplars: Measurements with traces, newest first to stay.
+        stats: Plain counts.
     """
 
     def __init__(self, *, clock: Clock, retention_s: float, limits: Limits = UNLIMITED) -> None:
+        self.exemplars: Final = Exemplars()
         self.stats: Final = StoreStats()
         self._clock = clock
         self._retention_ms = round(retention_s * 1000)

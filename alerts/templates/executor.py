@@ -5,7 +5,7 @@ Source: Go, text/template/exec.go, option ``missingkey=zero``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from alerts.templates import nodes
@@ -22,8 +22,12 @@ from alerts.templates.values import (
     Value,
     go_type,
     is_true,
+    methods_of,
     to_bytes,
 )
+
+Escape = Callable[[Value, Sequence[str]], str]
+"""Returns what an action writes for a value, given what was written before it."""
 
 _MAX_DEPTH: Final = 40
 _MAX_STEPS: Final = 1_000_000
@@ -47,6 +51,8 @@ def execute(
     variables: Mapping[str, Value],
     name: str = "",
     column_offset: int = 0,
+    library: Mapping[str, nodes.Definition] | None = None,
+    escape: Escape | None = None,
 ) -> str:
     """Return what a template comes to.
 
@@ -57,11 +63,15 @@ def execute(
         variables: The variables that are set from the beginning, with ``$``.
         name: What errors call it.
         column_offset: Added to the column of errors in the first line.
+        library: Named templates besides those the template defines itself, which come first.
+        escape: Makes the text of a value; None: as it is.
 
     Raises:
         TemplateError: Something goes wrong; the text is the one Go has.
     """
     state = _State(tree, functions, name, column_offset)
+    state.library = library or {}
+    state.escape = escape
     state.variables = [("$", dot), *variables.items()]
     try:
         state.walk(dot, tree.body)
@@ -80,6 +90,9 @@ class _State:
     ) -> None:
         self.output: list[str] = []
         self.variables: list[tuple[str, Value]] = []
+        self.library: Mapping[str, nodes.Definition] = {}
+        self.escape: Escape | None = None
+        self._defined = tree.defined
         self._tree = tree
         self._functions = functions
         self._file = name
@@ -128,13 +141,21 @@ class _State:
                     value = self._pipeline(dot, node.pipeline)
                     if not node.pipeline.variables:
                         self._node = node
-                        self._write(written(value))
+                        self._write(self._written(value))
                 case nodes.Branch():
                     self._branch(dot, node)
                 case nodes.Call():
                     self._call_template(dot, node)
                 case nodes.Jump():
                     raise _Break if node.keyword == "break" else _Continue
+
+    def _written(self, value: Value) -> str:
+        if self.escape is None:
+            return written(value)
+        try:
+            return self.escape(value, self.output)
+        except ValueError as error:
+            raise self.error(str(error)) from error
 
     def _branch(self, dot: Value, node: nodes.Branch) -> None:
         mark = len(self.variables)
@@ -194,18 +215,25 @@ class _State:
                 self.variables[mark - len(names) + place] = (name, value)
 
     def _call_template(self, dot: Value, node: nodes.Call) -> None:
-        body = self._tree.defined.get(node.name)
+        body = self._defined.get(node.name)
+        found = self.library.get(node.name) if body is None else None
+        if found is not None:
+            body = found.body
         if body is None:
             raise self.error(f"template {_quote(node.name)} not defined")
         if self._depth >= _MAX_DEPTH:
             raise self.error(f"exceeded maximum template depth ({_MAX_DEPTH})")
         value = None if node.pipeline is None else self._pipeline(dot, node.pipeline)
         outer, self.variables = self.variables, [("$", value)]
-        outer_name, self._name = self._name, node.name
+        place = self._tree, self._file, self._name, self._column_offset
+        self._name = node.name
+        if found is not None:
+            self._tree, self._file, self._column_offset = found.tree, found.file, 0
         self._depth += 1
         self.walk(value, body)
         self._depth -= 1
-        self.variables, self._name = outer, outer_name
+        self.variables = outer
+        self._tree, self._file, self._name, self._column_offset = place
 
     # Pipelines.
 
@@ -332,11 +360,15 @@ class _State:
         match value:
             case None:
                 return None
-            case Mapping():
-                if has_arguments:
-                    raise self.error(f"{name} is not a method but has arguments")
-                return map_entry(value, name)
-            case str() | int() | float() | Slice():
+            case Mapping() | Slice():
+                method = methods_of(value).get(name)
+                if method is not None:
+                    return self._call(dot, method, node, name, arguments, piped)
+                if isinstance(value, Mapping):
+                    if has_arguments:
+                        raise self.error(f"{name} is not a method but has arguments")
+                    return map_entry(value, name)
+            case str() | int() | float():
                 pass
             case _:
                 method = value.methods().get(name)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
-from alerts.templates.values import Slice, Value, go_type, to_bytes
+from alerts.templates.values import Slice, Value, go_type, text_of, to_bytes
 
 _SHORTEST_EXPONENT_LIMIT: Final = 6
 _MAX_WIDTH: Final = 1_000_000
@@ -234,6 +234,9 @@ def _formatted(value: Value, form: _Format) -> str:
 
 
 def _composite(value: Value, form: _Format) -> str:
+    shown = text_of(value)
+    if shown is not None and form.verb in "vsqxX":
+        return _string(shown, form)
     match value:
         case Mapping():
             entries = sorted(value.items(), key=lambda entry: to_bytes(entry[0]))
@@ -247,9 +250,6 @@ def _composite(value: Value, form: _Format) -> str:
         case None | str() | int() | float():
             return _formatted(value, form)
         case _:
-            text = value.text()
-            if text is not None and form.verb in "vsqxX":
-                return _string(text, form)
             fields = value.fields().items()
             named = "+" in form.flags
             inside = " ".join(

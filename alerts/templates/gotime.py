@@ -1,4 +1,4 @@
-"""Times and durations as templates see them: Go's ``*time.Time`` (in UTC) and ``*time.Duration``.
+"""Times and durations as templates see them: Go's ``*time.Time`` and ``*time.Duration``.
 
 Source: Go, package time (Format, Duration.String).
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import ClassVar, Final
 
 from alerts.templates.values import INT, STRING, Function, Value
@@ -21,6 +21,8 @@ _UNITS: Final = {
 }
 _COUNTS: Final = {"Milliseconds": 1_000_000, "Microseconds": 1_000, "Nanoseconds": 1}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+ZERO_TIME_NS: Final = -62_135_596_800 * _SECOND_NS
+"""The time Go calls zero, January 1 of the year 1, in nanoseconds of Unix time."""
 _LAYOUT: Final = re.compile(
     r"January|Jan|Monday|Mon(?![a-z])|MST|2006|-07:00:00|-070000|-07:00|-0700|-07|Z07:00:00|Z070000"
     r"|Z07:00|Z0700|Z07|002|01|02|03|04|05|06|15|__2|_2(?!006)|PM|pm|[.,](?:0+|9+)(?![0-9])|[12345]"
@@ -74,10 +76,16 @@ def _decimal(number: int, unit: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GoTime:
-    """A moment, in nanoseconds of Unix time."""
+    """A moment.
+
+    Attributes:
+        nanoseconds: Unix time.
+        zone: The time zone it is written in.
+    """
 
     go_type: ClassVar[str] = "*time.Time"
     nanoseconds: int
+    zone: tzinfo = UTC
 
     def fields(self) -> Mapping[str, Value]:
         """Return no fields."""
@@ -106,10 +114,11 @@ class GoTime:
         found["Weekday"] = Function(lambda: f"{moment:%A}")
         found["Format"] = Function(self.format, (STRING,))
         found["String"] = Function(self.text)
-        found["UTC"] = Function(lambda: self)
-        found["IsZero"] = Function(lambda: False)
+        found["UTC"] = Function(lambda: GoTime(self.nanoseconds))
+        found["IsZero"] = Function(lambda: self.nanoseconds == ZERO_TIME_NS)
         found["Add"] = Function(
-            lambda duration: GoTime(self.nanoseconds + duration.nanoseconds), ("*time.Duration",)
+            lambda duration: GoTime(self.nanoseconds + duration.nanoseconds, self.zone),
+            ("*time.Duration",),
         )
         found["Sub"] = Function(
             lambda other: GoDuration(self.nanoseconds - other.nanoseconds), ("*time.Time",)
@@ -127,7 +136,13 @@ class GoTime:
 
     @property
     def _moment(self) -> datetime:
-        return _EPOCH + timedelta(seconds=self.nanoseconds // _SECOND_NS)
+        moment = _EPOCH + timedelta(seconds=self.nanoseconds // _SECOND_NS)
+        if self.zone is UTC:
+            return moment
+        try:
+            return moment.astimezone(self.zone)
+        except (OverflowError, ValueError):
+            return moment  # at the ends of the calendar, where a zone would lead beyond
 
     def _part(self, part: str) -> str:
         if part[0] in ".,":
@@ -139,8 +154,7 @@ class GoTime:
         write = _PARTS.get(part)
         if write is not None:
             return write(self._moment)
-        # What is left are zones: UTC is Z, or zeros.
-        return "Z" if part[0] == "Z" else part.replace("7", "0").replace("-", "+")
+        return _offset(part, self._moment)
 
     def _add_date(self, years: int, months: int, days: int) -> GoTime:
         moment = self._moment
@@ -150,7 +164,21 @@ class GoTime:
         shifted = first + timedelta(days=moment.day - 1 + days)
         delta = shifted - _EPOCH
         seconds = delta.days * 86_400 + delta.seconds
-        return GoTime(seconds * _SECOND_NS + self.nanoseconds % _SECOND_NS)
+        return GoTime(seconds * _SECOND_NS + self.nanoseconds % _SECOND_NS, self.zone)
+
+
+def _offset(part: str, moment: datetime) -> str:
+    """Return a zone's distance from UTC written like a part of a layout, such as ``Z07:00``."""
+    seconds = round((moment.utcoffset() or timedelta()).total_seconds())
+    if part[0] == "Z":
+        if not seconds:
+            return "Z"
+        part = f"-{part[1:]}"
+    hours, rest = divmod(abs(seconds), 3600)
+    fields = [f"{hours:02}", f"{rest // 60:02}", f"{rest % 60:02}"]
+    colon = ":" if ":" in part else ""
+    wanted = len(part.replace(":", "").replace("-", "")) // 2
+    return ("-" if seconds < 0 else "+") + colon.join(fields[:wanted])
 
 
 _PARTS: Final[dict[str, Callable[[datetime], str]]] = {
@@ -176,5 +204,5 @@ _PARTS: Final[dict[str, Callable[[datetime], str]]] = {
     "5": lambda moment: str(moment.second),
     "PM": lambda moment: "PM" if moment.hour >= 12 else "AM",
     "pm": lambda moment: "pm" if moment.hour >= 12 else "am",
-    "MST": lambda _: "UTC",
+    "MST": lambda moment: moment.tzname() or "UTC",
 }

@@ -216,3 +216,18 @@ class Tree:
     body: tuple[Node, ...]
     defined: dict[str, tuple[Node, ...]] = field(default_factory=dict)
     functions: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A named template of a library.
+
+    Attributes:
+        body: What it does.
+        tree: The file it stands in, for the places of errors.
+        file: What errors call that file.
+    """
+
+    body: tuple[Node, ...]
+    tree: Tree
+    file: str

@@ -7,7 +7,7 @@ surrogates. A missing value is None.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, Protocol
 
 from alerts.series.labels import Labels
@@ -36,10 +36,27 @@ class Object(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """A Go slice."""
+    """A Go slice, maybe of a named type with methods.
+
+    Attributes:
+        items: What is in it.
+        go_type: Name of its type.
+        named: Its methods.
+        shown: What its String method returns; None: it has none.
+    """
 
     items: tuple[Value, ...]
     go_type: str
+    named: Mapping[str, Function] = field(default_factory=dict, compare=False, repr=False)
+    shown: str | None = field(default=None, compare=False, repr=False)
+
+    def methods(self) -> Mapping[str, Function]:
+        """Return the methods."""
+        return self.named
+
+    def text(self) -> str | None:
+        """Return what its String method returns, None when it has none."""
+        return self.shown
 
 
 Value = str | float | int | bool | None | Labels | Mapping[str, object] | Slice | Object
@@ -76,11 +93,28 @@ def go_type(value: Value) -> str:
         return known
     if value is None:
         return "<nil>"
+    named = getattr(value, "go_type", None)
+    if named is not None:
+        return str(named)
     if isinstance(value, Labels):
         return "map[string]string"
     if isinstance(value, Mapping):
         return f"map[string]{ANY}"
-    return str(getattr(value, "go_type", type(value).__name__))
+    return type(value).__name__
+
+
+def methods_of(value: Value) -> Mapping[str, Function]:
+    """Return the methods a value's type has; maps and lists of named types can have some."""
+    methods = getattr(value, "methods", None)
+    found: Mapping[str, Function] = {} if methods is None else methods()
+    return found
+
+
+def text_of(value: Value) -> str | None:
+    """Return what the String method of a value returns, None when its type has none."""
+    text = getattr(value, "text", None)
+    found: str | None = None if text is None else text()
+    return found
 
 
 def is_true(value: Value) -> bool:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from alerts.errors import AlertsError, DocumentError
-from service.cli import config, query, rules, running, token
+from service.cli import config, query, routes, rules, running, token
 from service.cli.output import EXIT_FAILED, EXIT_USAGE, write_error, write_line, write_problems
 from service.errors import ConfigurationError, GatewatchError
 
@@ -71,6 +71,7 @@ def build() -> typer.Typer:
     tree.command("demo")(running.demo)
     tree.add_typer(config.build(), name="config")
     tree.add_typer(rules.build(), name="rules")
+    tree.add_typer(routes.build(), name="routes")
     tree.command("health")(running.health)
     tree.command("query")(query.query)
     tree.command("token")(token.token)

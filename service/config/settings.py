@@ -24,6 +24,7 @@ from service.config.types import (
     QueueSize,
     Secret,
     Size,
+    TraceURLTemplate,
     contradiction,
 )
 
@@ -339,6 +340,9 @@ class TelemetrySettings(Section):
     """How often metrics are sent to the collector."""
     shutdown_timeout: PositiveDuration = 3.0
     """How long a stop waits for telemetry to be sent."""
+    trace_url_template: TraceURLTemplate = ""
+    """Page of a trace, such as http://127.0.0.1:16686/trace/{trace_id}; alerts link to it. Empty:
+    alerts carry the id of their trace only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log records to write."""
     log_format: Literal["auto", "json", "console"] = "auto"
@@ -371,6 +375,8 @@ class AlertsSettings(Section):
     """Routes and receivers in Alertmanager's format; unset: alerts are written to the log."""
     storage_url: str = ""
     """SQLAlchemy URL of the database; empty: SQLite in the data directory."""
+    history_retention: PositiveDuration = 30 * 86_400.0
+    """How long it is kept what happened to alerts."""
     external_url: str = ""
     """URL of the operations listener as people reach it, for links in notifications; empty:
     made from its host and port."""

@@ -111,6 +111,18 @@ def _secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _trace_url_template(value: str) -> str:
+    if value and (value.count("{trace_id}") != 1 or not value.startswith(("http://", "https://"))):
+        raise ValueError(
+            f"{value!r} is no page of a trace; write a URL with {{trace_id}} in it, such as "
+            "http://127.0.0.1:16686/trace/{trace_id}"
+        )
+    return value
+
+
+TraceURLTemplate = Annotated[str, AfterValidator(_trace_url_template)]
+"""The URL of a trace's page with ``{trace_id}`` in place of the id; empty: none."""
+
 Secret = Annotated[SecretStr, AfterValidator(_secret)]
 """Text that is never printed, and never empty."""
 

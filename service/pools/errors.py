@@ -23,6 +23,7 @@ class HTTPFailure(StrEnum):
     CONNECT_TIMEOUT = "connect_timeout"
     TIMEOUT = "timeout"
     DNS = "dns"
+    ADDRESS = "address"
     CONNECT = "connect"
     TLS = "tls"
     DISCONNECTED = "disconnected"

@@ -7,11 +7,12 @@ does not retry and does not judge statuses: that is for the callers.
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 from opentelemetry.trace import TracerProvider
@@ -38,6 +39,29 @@ MAX_BODY_BYTES = 1024 * 1024
 """Body a caller is given unless it asks for more or less."""
 
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "QUERY"))
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPRoute:
+    """How the connection of a request is made, where that is not as usual.
+
+    Attributes:
+        ssl_context: For TLS; None: the usual one.
+        server_hostname: The name the certificate must have; None: the host's.
+        proxy: URL of a proxy; None: none.
+        proxy_headers: Header fields for the proxy.
+        public_only: Whether addresses that are not public are refused when the connection is
+            made. Such requests have connections of their own, with the same limits again.
+    """
+
+    ssl_context: ssl.SSLContext | None = None
+    server_hostname: str | None = None
+    proxy: str | None = None
+    proxy_headers: Mapping[str, str] | None = None
+    public_only: bool = False
+
+
+_USUAL_ROUTE = HTTPRoute()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +157,7 @@ class HTTPConnectionPool:
         self._tracer_provider = tracer_provider
         self._clock = clock
         self._session: aiohttp.ClientSession | None = None
+        self._public_session: aiohttp.ClientSession | None = None
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -170,9 +195,11 @@ class HTTPConnectionPool:
     async def aclose(self) -> None:
         """Close every connection; requests in progress fail. Closing again does nothing."""
         self._closed = True
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = (self._session, self._public_session)
+        self._session = self._public_session = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     @asynccontextmanager
     async def request(
@@ -185,6 +212,7 @@ class HTTPConnectionPool:
         timeout_s: float | None = None,
         allow_redirects: bool = True,
         secret_path: bool = False,
+        route: HTTPRoute = _USUAL_ROUTE,
     ) -> AsyncIterator[HTTPResponse]:
         """Send a request and hold its connection while the caller looks at the response.
 
@@ -198,18 +226,23 @@ class HTTPConnectionPool:
             allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
             secret_path: The path of the URL is a secret, as with most webhooks: it appears
                 neither in spans nor in errors.
+            route: How the connection is made.
 
         Raises:
             HTTPRequestError: No answer, or the pool is closed.
         """
         exchange = self._exchange(method, url, secret_path=secret_path)
-        session = self._opened(exchange)
+        session = self._opened(exchange, public_only=route.public_only)
         endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
         self.stats.requests += 1
         endpoint.active += 1
         try:
             response = await self._send(
-                session, exchange, headers, data, timeout_s, allow_redirects=allow_redirects
+                session,
+                exchange,
+                {"headers": headers, "data": data, "allow_redirects": allow_redirects},
+                timeout_s,
+                route,
             )
             async with response:
                 yield HTTPResponse(response, exchange)
@@ -264,17 +297,22 @@ class HTTPConnectionPool:
             )
         return exchange
 
-    def _opened(self, exchange: Exchange) -> aiohttp.ClientSession:
+    def _opened(self, exchange: Exchange, *, public_only: bool) -> aiohttp.ClientSession:
         if self._closed:
             raise exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool is closed")
+        if public_only:
+            if self._public_session is None:
+                self._public_session = self._open(public_only=True)
+            return self._public_session
         if self._session is None:
             self._session = self._open()
         return self._session
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open(self, *, public_only: bool = False) -> aiohttp.ClientSession:
         settings = self._settings
         connector = CountingConnector(
             self.stats,
+            public_only=public_only,
             limit=settings.max_connections,
             limit_per_host=settings.max_connections_per_host,
             keepalive_timeout=settings.keepalive_timeout,
@@ -299,25 +337,25 @@ class HTTPConnectionPool:
         self,
         session: aiohttp.ClientSession,
         exchange: Exchange,
-        headers: Mapping[str, str] | None,
-        data: bytes | str | None,
+        options: dict[str, Any],
         timeout_s: float | None,
-        *,
-        allow_redirects: bool,
+        route: HTTPRoute,
     ) -> aiohttp.ClientResponse:
         settings = self._settings
         try:
             response = await session.request(
                 exchange.method,
                 exchange.url,
-                headers=headers,
-                data=data,
+                **options,
+                ssl=True if route.ssl_context is None else route.ssl_context,
+                server_hostname=route.server_hostname,
+                proxy=route.proxy,
+                proxy_headers=route.proxy_headers,
                 timeout=aiohttp.ClientTimeout(
                     total=settings.timeout if timeout_s is None else timeout_s,
                     sock_connect=settings.connect_timeout,
                     ceil_threshold=math.inf,  # do not round up to whole seconds
                 ),
-                allow_redirects=allow_redirects,
                 # aiohttp counts the redirect it refuses, not the last one it follows
                 max_redirects=MAX_REDIRECTS + 1,
                 trace_request_ctx=exchange,

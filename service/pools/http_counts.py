@@ -19,6 +19,7 @@ being established); idle ones come on top until they are reused or their keep-al
 from __future__ import annotations
 
 import functools
+import ipaddress
 import socket
 from collections import OrderedDict
 from collections.abc import Callable
@@ -238,10 +239,17 @@ class CountingSocket(socket.socket):
 
 
 class CountingConnector(TCPConnector):
-    """A ``TCPConnector`` that counts connections open and in use."""
+    """A ``TCPConnector`` that counts connections open and in use.
 
-    def __init__(self, stats: HTTPPoolStats, **options: Any) -> None:
-        super().__init__(socket_factory=_make_socket, **options)
+    Args:
+        stats: Where they are counted.
+        public_only: Whether addresses that are not public are refused, whatever name they have.
+        options: Those of the base.
+    """
+
+    def __init__(self, stats: HTTPPoolStats, *, public_only: bool = False, **options: Any) -> None:
+        factory = _make_public_socket if public_only else _make_socket
+        super().__init__(socket_factory=factory, **options)
         self._stats = stats
 
     async def connect(
@@ -288,3 +296,33 @@ def _make_socket(address: AddrInfoType) -> CountingSocket:
     if attempt is not None:
         attempt.sockets.append(made)
     return made
+
+
+NOT_PUBLIC = "is not a public address"
+"""In the text of errors: a connection was refused because of where it would lead."""
+
+
+def _make_public_socket(address: AddrInfoType) -> CountingSocket:
+    # Here, and not when the name is looked up: this is the address that is connected to.
+    host = str(address[4][0])
+    if not is_public(host):
+        raise OSError(f"{host} {NOT_PUBLIC}")
+    return _make_socket(address)
+
+
+def is_public(host: str) -> bool:
+    """Whether an IP address is one anybody can have on the internet."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour
+        if address in _NAT64:
+            inner = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return address.is_global and not address.is_multicast
+
+
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")

@@ -15,7 +15,7 @@ from yarl import URL
 
 from alerts.clock import Clock
 from service.pools.errors import HTTPFailure, HTTPRequestError
-from service.pools.http_counts import CURRENT_ATTEMPT, HTTPPoolStats
+from service.pools.http_counts import CURRENT_ATTEMPT, NOT_PUBLIC, HTTPPoolStats
 
 # In this order, because aiohttp's errors inherit from each other.
 _FAILURES: tuple[tuple[type[BaseException], HTTPFailure], ...] = (
@@ -125,6 +125,8 @@ class Exchange:
     def _classify(self, error: BaseException) -> HTTPFailure:
         if self.queued and isinstance(error, TimeoutError):
             return HTTPFailure.POOL_WAIT
+        if isinstance(error, aiohttp.ClientConnectorError) and NOT_PUBLIC in str(error.os_error):
+            return HTTPFailure.ADDRESS
         for kind, failure in _FAILURES:
             if isinstance(error, kind):
                 return failure

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alerts.series.errors import SeriesError
+from alerts.series.exemplars import Exemplar
 from alerts.series.labels import METRIC_NAME, Labels
 from service.telemetry.collection import Collected
 from service.telemetry.prometheus import Point, SampleName, SeriesNames
@@ -32,15 +33,25 @@ class SeriesSource(Protocol):
         """Append one sample per row; series that had one last time and have none now go stale."""
 
 
+class ExemplarSink(Protocol):
+    """What the feed needs of what keeps exemplars."""
+
+    def add(self, series: Labels, exemplar: Exemplar) -> None:
+        """Keep an exemplar of a series."""
+
+
 class SeriesFeed:
-    """Appends every collection to a source of the series store.
+    """Appends every collection to a source of the series store, and keeps its exemplars.
 
     Like a scrape it adds ``up`` and the labels ``job`` and ``instance`` to what was collected.
     """
 
-    def __init__(self, source: SeriesSource, *, job: str, instance: str) -> None:
+    def __init__(
+        self, source: SeriesSource, exemplars: ExemplarSink, *, job: str, instance: str
+    ) -> None:
         """Feed ``source``; ``job`` and ``instance`` become labels of every series."""
         self._source = source
+        self._exemplars = exemplars
         self._target = {"job": job, "instance": instance}
         self._rows: dict[SeriesNames, NDArray[np.intp]] = {}
         self._layout: list[SeriesNames] = []
@@ -78,6 +89,12 @@ class SeriesFeed:
             self._layout = layout
         values = np.array([value for point in points for value in point.values], np.float64)
         self._source.append_column(collected.timestamp_ms, self._column, values)
+        for point in points:
+            for each in point.exemplars:
+                self._exemplars.add(
+                    self._labels(point.series.samples[each.bucket]),
+                    Exemplar(Labels(each.labels), each.value, round(each.timestamp_s * 1000)),
+                )
 
     def _rows_of(self, series: SeriesNames) -> NDArray[np.intp]:
         known = self._rows.get(series)

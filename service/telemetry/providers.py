@@ -29,7 +29,7 @@ from service.telemetry.environment import is_disabled, resolve_resource, resolve
 from service.telemetry.export import QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
-from service.telemetry.feed import SeriesFeed, SeriesSource
+from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
 from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
@@ -175,9 +175,9 @@ class Telemetry:
         )
         return content_type, body
 
-    def feed_series(self, source: SeriesSource) -> None:
+    def feed_series(self, source: SeriesSource, exemplars: ExemplarSink) -> None:
         """Append every later collection to a source of the series store."""
-        feed = SeriesFeed(source, job=self.service_name, instance=self.instance)
+        feed = SeriesFeed(source, exemplars, job=self.service_name, instance=self.instance)
         self.collection.add_consumer(feed)
 
     def _close(self, timeout_s: float) -> None:

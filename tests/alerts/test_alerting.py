@@ -15,10 +15,11 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import AlertmanagerOptions
 from alerts.clock import ManualClock
 from alerts.documents import parse_document
 from alerts.promql.engine import Engine
-from alerts.routing.config import log_routing, read_routing
+from alerts.routing.model import log_routing
 from alerts.rules.alerting import AlertState
 from alerts.rules.file import read_groups
 from alerts.series.labels import Labels
@@ -27,6 +28,7 @@ from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 from tests.support.alerts import FakeTransport, database_url, until
+from tests.support.routing import routing as routing_of
 from tests.support.webhook import (
     CLOSE,
     HANG,
@@ -81,13 +83,16 @@ class Bench:
             groups=read_groups(
                 parse_document(RULES, "r.yaml"), engine=engine, default_interval_s=60.0
             ),
-            routing=read_routing(parse_document(ROUTING.format(url=self.url), "am.yml")),
+            routing=routing_of(ROUTING.format(url=self.url)),
             database=Database(database_url(self.directory)),
             transport=self.transport,  # type: ignore[arg-type]  # any Transport will do
             clock=self.clock,
             random=Random(1),
             telemetry=self.telemetry,
-            options=AlertingOptions("http://here/", Labels({"region": "eu"}), close_deadline_s=0.2),
+            options=AlertingOptions(
+                AlertmanagerOptions("http://here/", close_deadline_s=0.2),
+                Labels({"region": "eu"}),
+            ),
         )
 
     async def run(self, alerting: Alerting, up: float, seconds: int) -> None:

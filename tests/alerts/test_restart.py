@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from alerts.alerting import Alerting, AlertingOptions
+from alerts.alertmanager import AlertmanagerOptions
 from alerts.clock import ManualClock
 from alerts.documents import parse_document
 from alerts.errors import DocumentError
 from alerts.promql.engine import Engine
-from alerts.routing.config import read_routing
 from alerts.rules.alerting import AlertState
 from alerts.rules.file import read_groups
 from alerts.rules.model import GroupDefinition
@@ -27,6 +27,7 @@ from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 from tests.support.alerts import FakeTransport, database_url, until
+from tests.support.routing import routing as routing_of
 
 ROUTING = """\
 route: {receiver: ops, group_wait: 0s, group_interval: 15s}
@@ -69,13 +70,15 @@ class House:
             engine=self.engine,
             store=self.store,
             groups=self.groups(self.rules),
-            routing=read_routing(parse_document(self.routing % "one", "am.yml")),
+            routing=routing_of(self.routing % "one"),
             database=Database(database_url(self.directory)),
             transport=self.transport,
             clock=self.clock,
             random=Random(1),
             telemetry=AlertsTelemetry.disabled(),
-            options=AlertingOptions(close_deadline_s=0.2, **options),
+            options=AlertingOptions(
+                alertmanager=AlertmanagerOptions(close_deadline_s=0.2), **options
+            ),
         )
 
     async def run(self, alerting: Alerting, seconds: int, up: float | None = 0) -> None:
@@ -376,7 +379,7 @@ async def test_other_routes(tmp_path: Path) -> None:
     async with house.alerting() as alerting:
         await house.run(alerting, 330)
         await until(house.clock, lambda: len(house.transport.posts) == 1)
-        routing = read_routing(parse_document(ROUTING % "two", "am.yml"))
+        routing = routing_of(ROUTING % "two")
         reloaded = await alerting.reload(house.groups(RULES), routing)
         await house.run(alerting, 30, up=1)
         await until(house.clock, lambda: alerting.receiver_stats["ops"].delivered == 2)
@@ -390,13 +393,9 @@ async def test_alert_that_waits_in_a_group_survives_other_routes(tmp_path: Path)
     house = House(tmp_path)
     slow = ROUTING.replace("group_wait: 0s", "group_wait: 1m")
     async with house.alerting() as alerting:
-        await alerting.reload(
-            house.groups(RULES), read_routing(parse_document(slow % "one", "am.yml"))
-        )
+        await alerting.reload(house.groups(RULES), routing_of(slow % "one"))
         await house.run(alerting, 300 + 15)
-        await alerting.reload(
-            house.groups(RULES), read_routing(parse_document(slow % "two", "am.yml"))
-        )
+        await alerting.reload(house.groups(RULES), routing_of(slow % "two"))
         await house.clock.advance(75)
         await until(house.clock, lambda: len(house.transport.posts) == 1)
 
@@ -410,7 +409,7 @@ async def test_storage_fails_on_reload(tmp_path: Path) -> None:
         before = alerting.groups
         await house.sql("ALTER TABLE outbox RENAME TO elsewhere")
         with pytest.raises(StorageError):
-            await alerting.reload((), read_routing(parse_document(ROUTING % "two", "am.yml")))
+            await alerting.reload((), routing_of(ROUTING % "two"))
 
         await house.sql("ALTER TABLE elsewhere RENAME TO outbox")
         assert alerting.groups == before

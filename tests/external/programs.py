@@ -54,23 +54,14 @@ async def prometheus(cache: Path) -> Path:
     """Return the folder with the programs ``prometheus`` and ``promtool``."""
     if (found := shutil.which("promtool")) and shutil.which("prometheus"):
         return Path(found).parent
-    target = cache / "prometheus"
-    if not target.exists():
-        _require("apt-get", "dpkg-deb")
-        async with _made_whole(target) as folder:
-            download = (*_APT, "download", "prometheus")
-            try:
-                await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
-            except UnavailableError:
-                # A fresh machine has no lists of packages, an old one has outdated ones.
-                if os.geteuid() != 0:
-                    raise
-                await _run(*_APT, "update", timeout_s=_APT_TIMEOUT_S)
-                await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
-            (package,) = folder.glob("*.deb")
-            await _run("dpkg-deb", "-x", package.name, ".", folder=folder, timeout_s=60)
-            package.unlink()
-    return target / "usr" / "bin"
+    return await _unpack_debian_package("prometheus", cache, "prometheus")
+
+
+async def alertmanager(cache: Path) -> Path:
+    """Return the folder with the programs ``prometheus-alertmanager`` and ``amtool``."""
+    if (found := shutil.which("amtool")) and shutil.which("prometheus-alertmanager"):
+        return Path(found).parent
+    return await _unpack_debian_package("prometheus-alertmanager", cache, "alertmanager")
 
 
 async def javascript(cache: Path) -> Path:
@@ -102,10 +93,32 @@ async def collector(cache: Path) -> Path:
 
 PROGRAMS: Final[Mapping[str, Callable[[Path], Awaitable[Path]]]] = {
     "prometheus": prometheus,
+    "alertmanager": alertmanager,
     "javascript": javascript,
     "collector": collector,
 }
 """How each program is had, by the name that tests ask for it by; the slowest comes last."""
+
+
+async def _unpack_debian_package(package: str, cache: Path, name: str) -> Path:
+    """Return the folder of a package's programs, unpacked to where the cache has ``name``."""
+    target = cache / name
+    if not target.exists():
+        _require("apt-get", "dpkg-deb")
+        async with _made_whole(target) as folder:
+            download = (*_APT, "download", package)
+            try:
+                await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
+            except UnavailableError:
+                # A fresh machine has no lists of packages, an old one has outdated ones.
+                if os.geteuid() != 0:
+                    raise
+                await _run(*_APT, "update", timeout_s=_APT_TIMEOUT_S)
+                await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
+            (archive,) = folder.glob("*.deb")
+            await _run("dpkg-deb", "-x", archive.name, ".", folder=folder, timeout_s=60)
+            archive.unlink()
+    return target / "usr" / "bin"
 
 
 async def _install_debian_package(package: str) -> None:

@@ -27,6 +27,9 @@ COMMANDS = (
     ["rules"],
     ["rules", "check"],
     ["rules", "test"],
+    ["routes"],
+    ["routes", "test"],
+    ["routes", "show"],
 )
 
 

@@ -14,7 +14,7 @@ from alerts.clock import ManualClock
 from alerts.errors import AlertsError
 from alerts.model import Alert
 from alerts.notify.notification import Notification
-from alerts.notify.transport import TransportResponse
+from alerts.notify.transport import TransportRequest, TransportResponse
 from alerts.rules.model import AlertingDefinition, GroupDefinition, RuleDefinition
 from alerts.rules.templates import Template
 from alerts.series.labels import Labels
@@ -104,10 +104,10 @@ class FakeTransport:
         self.posts: list[Posted] = []
         self.answers: list[TransportResponse | Exception] = []
 
-    async def post(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float
-    ) -> TransportResponse:
-        self.posts.append(Posted(url, body, dict(headers), self.clock.monotonic()))
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        self.posts.append(
+            Posted(request.url, request.body, dict(request.headers), self.clock.monotonic())
+        )
         await asyncio.sleep(0)
         answer = self.answers.pop(0) if self.answers else TransportResponse(200, {}, b"")
         if isinstance(answer, Exception):

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import aiohttp
 from aiohttp import web
 
-from alerts.notify.transport import TransportError, TransportResponse
+from alerts.notify.transport import TransportError, TransportRequest, TransportResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,13 @@ CLOSE = Answer(how="close")
 class WebhookReceiver:
     """Keeps what it receives; answers 200 unless ``answers`` holds something else to say.
 
-    ``always`` answers everything once ``answers`` is used up.
+    ``always`` answers everything once ``answers`` is used up; ``accepted`` are those of the
+    received it said yes to.
     """
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.accepted: list[Received] = []
         self.answers: deque[Answer] = deque()
         self.always = Answer()
         self.url = ""
@@ -72,8 +74,11 @@ class WebhookReceiver:
         """Take one request."""
         body = json.loads(await request.read())
         answer = self.answers.popleft() if self.answers else self.always
+        received = Received(request.path_qs, request.headers.copy(), body)
         async with self._arrived:
-            self.received.append(Received(request.path_qs, request.headers.copy(), body))
+            self.received.append(received)
+            if answer.how == "answer" and answer.status < 300:
+                self.accepted.append(received)
             self._arrived.notify_all()
         if answer.how == "hang":
             await self._released.wait()
@@ -106,20 +111,22 @@ class AiohttpTransport:
     def __init__(self, session: aiohttp.ClientSession) -> None:
         self._session = session
 
-    async def post(
-        self, url: str, *, body: bytes, headers: Mapping[str, str], timeout_s: float
-    ) -> TransportResponse:
-        """Post a body."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
+    async def send(self, request: TransportRequest) -> TransportResponse:
+        """Send a request."""
         try:
-            async with self._session.post(
-                url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+            async with self._session.request(
+                request.method,
+                request.url,
+                data=request.body,
+                headers=request.headers,
+                timeout=aiohttp.ClientTimeout(total=request.timeout_s),
+                allow_redirects=False,
             ) as response:
                 return TransportResponse(response.status, response.headers, await response.read())
         except TimeoutError as error:
             raise TransportError("it took too long", is_timeout=True) from error
         except aiohttp.ClientError as error:
-            raise TransportError(f"{type(error).__name__} for {url}") from error
+            raise TransportError(f"{type(error).__name__} for {request.url}") from error
 
 
 @asynccontextmanager

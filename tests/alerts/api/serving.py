@@ -21,7 +21,7 @@ from alerts.api.series import MetricMetadata
 from alerts.clock import Clock, ManualClock, SystemClock
 from alerts.documents import parse_document
 from alerts.promql.engine import Engine
-from alerts.routing.config import log_routing
+from alerts.routing.model import log_routing
 from alerts.rules.file import read_groups
 from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore

@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.alerts.api.serving import NOW_S, Server
+from alerts.series.exemplars import Exemplar
+from alerts.series.labels import Labels
+from tests.alerts.api.serving import NOW_S, Server, labels
 
 NOW = str(NOW_S)
 
@@ -198,9 +200,24 @@ async def test_no_time_left(server: Server):
 
 
 async def test_exemplars(server: Server):
-    """A store without exemplars has none, also for the milliseconds Grafana asks with."""
-    bounds = (("start", f"{NOW}000"), ("end", f"{NOW}999"))
+    """Those of the series a query reads, between two times, as Prometheus writes them."""
+    bounds = (("start", f"{NOW}"), ("end", f"{NOW_S + 9}.999"))
+    for path, at_s in (("a", 1.5), ("a", 10), ("b", 2)):
+        server.store.exemplars.add(
+            labels(f"took_bucket;path={path}"),
+            Exemplar(Labels({"trace_id": f"t{at_s}"}), 0.25, round((NOW_S + at_s) * 1000)),
+        )
 
+    found = await server.data("query_exemplars", ("query", 'sum(took_bucket{path="a"})'), *bounds)
+
+    assert found == [
+        {
+            "seriesLabels": {"__name__": "took_bucket", "path": "a"},
+            "exemplars": [
+                {"labels": {"trace_id": "t1.5"}, "value": "0.25", "timestamp": NOW_S + 1.5}
+            ],
+        }
+    ]
     assert await server.data("query_exemplars", ("query", "up"), *bounds) == []
 
 

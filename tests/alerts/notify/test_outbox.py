@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
+from alerts.clock import ManualClock
 from alerts.notify import outbox as outbox_module
 from alerts.notify.errors import FailureReason
 from alerts.notify.log import LogEntry
@@ -15,14 +14,26 @@ from alerts.notify.outbox import Outbox
 from alerts.series.labels import Labels
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from tests.support.alerts import START_MS, database_url, make_alert, make_notification
+from alerts.storage.history import History
+from tests.support.alerts import START_MS, make_alert, make_notification
 
 
 @pytest.fixture
-async def outbox(tmp_path: Path) -> AsyncIterator[Outbox]:
+def clock() -> ManualClock:
+    """The time of the outbox."""
+    return ManualClock()
+
+
+@pytest.fixture
+def outbox(database: Database, clock: ManualClock) -> Outbox:
     """An empty outbox."""
-    async with Database(database_url(tmp_path)) as database:
-        yield Outbox(database)
+    return Outbox(database, clock)
+
+
+async def history(database: Database) -> list[tuple[str, str, dict[str, str]]]:
+    """Return the kind, the alert and the detail of what the history says, oldest first."""
+    page = await History(database).query(since_ms=0, until_ms=START_MS * 2, limit=100)
+    return [(event.kind, event.fingerprint, dict(event.detail)) for event in reversed(page.events)]
 
 
 def entry(notification_id: str = "n1", *, expires_at_ms: int = START_MS + 1000) -> LogEntry:
@@ -53,8 +64,8 @@ async def test_removed(outbox: Outbox) -> None:
     first, second = make_notification("n1"), make_notification("n2")
     await outbox.commit([first, second], [])
 
-    await outbox.remove(first)
-    await outbox.remove(first)
+    await outbox.remove_all([first.id])
+    await outbox.remove_all([first.id])
 
     assert await outbox.waiting() == (second,)
 
@@ -116,3 +127,87 @@ async def test_all_or_nothing(outbox: Outbox) -> None:
         await outbox.commit([make_notification("n1")], [entry("n1")])
 
     assert await outbox.log_entries(START_MS) == ()
+
+
+async def test_all_removed(outbox: Outbox, database: Database, clock: ManualClock) -> None:
+    """Several accepted notifications leave at once, and the history tells of each alert."""
+    alerts = (make_alert(job="a"), make_alert(ends_at_ms=START_MS, job="b"))
+    notifications = [make_notification(name, alerts=alerts) for name in ("n1", "n2", "n3")]
+    await outbox.commit(notifications, [])
+    await clock.advance(1)
+    await outbox.remove_all(["n1", "n2", "unknown"])
+    await outbox.remove_all([])
+    await outbox.remove_all(["n1"])
+
+    assert await outbox.waiting() == (notifications[2],)
+    told = {"receiver": "ops", "channel": "ops/webhook/0"}
+    assert await history(database) == [
+        ("notified", alert.fingerprint, {**told, "notification": name, "status": status})
+        for name in ("n1", "n2")
+        for alert, status in zip(alerts, ("firing", "resolved"), strict=True)
+    ]
+    page = await History(database).query(since_ms=0, until_ms=START_MS * 2, limit=100)
+    assert {event.at_ms for event in page.events} == {START_MS + 1000}
+
+
+async def test_failure_in_the_history(outbox: Outbox, database: Database) -> None:
+    """What was given up is in the history once, without what the receiver said."""
+    notification = make_notification("n1")
+    await outbox.commit([notification], [])
+    for _ in range(2):
+        await outbox.fail(notification, FailureReason.REFUSED, "https://host/secret said no", 3)
+    (event,) = await history(database)
+
+    detail = {
+        "receiver": "ops",
+        "channel": "ops/webhook/0",
+        "notification": "n1",
+        "status": "firing",
+        "reason": "refused",
+        "attempts": "3",
+    }
+    assert event == ("failed", notification.alerts[0].fingerprint, detail)
+
+
+async def test_many(outbox: Outbox) -> None:
+    """Thousands of alerts in many groups and in one are committed and removed together."""
+    many = [
+        make_notification(f"n{number}", alerts=(make_alert(n=str(number)),) * 3)
+        for number in range(700)
+    ]
+    large = make_notification("large", alerts=tuple(make_alert(n=str(n)) for n in range(1500)))
+    notifications = [*many[:350], large, *many[350:]]
+    entries = [
+        replace(entry(item.id), group_key=f"g{item.id}", firing=item.alerts)
+        for item in notifications
+    ]
+    await outbox.commit(notifications, entries)
+
+    assert await outbox.waiting() == tuple(notifications)
+    found = await outbox.log_entries(START_MS)
+    assert {item.group_key: item for item in found} == {item.group_key: item for item in entries}
+
+    await outbox.remove_all([item.id for item in notifications])
+    assert await outbox.waiting() == ()
+
+
+async def test_long_and_odd_keys(outbox: Outbox) -> None:
+    """A group may be named by anything, however long."""
+    key = '{}:{error="' + "".join(chr(code) for code in range(0x3000)) + '\x00"}'
+    odd = replace(entry("n1"), group_key=key)
+    notification = make_notification("n1", group=key)
+    await outbox.commit([notification], [odd])
+    await outbox.commit([], [replace(odd, notification_id="n2")])
+
+    assert await outbox.waiting() == (notification,)
+    assert await outbox.log_entries(START_MS) == (replace(odd, notification_id="n2"),)
+
+
+async def test_without_a_clock(database: Database) -> None:
+    """The machine's clock is used when none is given."""
+    outbox = Outbox(database)
+    await outbox.commit([make_notification("n1")], [])
+    await outbox.remove_all(["n1"])
+    page = await History(database).query(since_ms=START_MS + 1, until_ms=START_MS * 2, limit=9)
+
+    assert len(page.events) == 1

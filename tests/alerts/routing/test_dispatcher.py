@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -16,11 +17,12 @@ from alerts.notify.channel import LogChannel
 from alerts.notify.log import LogEntry, NotificationLog
 from alerts.notify.notification import Notification
 from alerts.notify.outbox import Outbox
-from alerts.routing.config import Receiver, Route, RoutingConfig
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
+from alerts.routing.model import InhibitRule, Receiver, Route, RoutingConfig
+from alerts.series.matchers import Matcher, MatchOp
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from tests.support.alerts import START_MS, database_url, make_alert
+from tests.support.alerts import START_MS, database_url, make_alert, until
 
 ROUTE = Route("log", ("alertname",), 30.0, 300.0, 4 * 3600.0)
 FOREVER_MS = START_MS + 10**10
@@ -43,28 +45,44 @@ class MemoryOutbox(Outbox):
         self.entries.update({(entry.group_key, entry.channel): entry for entry in entries})
 
 
+class SteppingClock(ManualClock):
+    """A clock whose time of day can be set, as people and time servers do."""
+
+    step_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.step_s
+
+
 class Bench:
     """A dispatcher, and who was told what at which second."""
 
-    def __init__(self, outbox: Outbox, route: Route = ROUTE) -> None:
-        self.clock = ManualClock()
+    def __init__(self, outbox: Outbox, route: Route = ROUTE, **routing: Any) -> None:
+        self.clock = SteppingClock()
         self.outbox = outbox
-        self.route = route
+        names = [route.receiver, *(each.receiver for each in route.walk())]
+        receivers = {name: Receiver(name, logs=True) for name in names}
+        self.routing = RoutingConfig(route, receivers, **routing)
+        self.silenced: set[str] = set()
+        self.acknowledged: set[str] = set()
         self.told: list[tuple[float, str, list[str]]] = []
+        self.receivers: list[str] = []
+        self.reasons: list[str] = []
 
     @asynccontextmanager
     async def dispatcher(self, log: NotificationLog | None = None) -> AsyncIterator[Dispatcher]:
         """Run a dispatcher."""
         context = DispatcherContext(
-            channels={"log": [LogChannel("log")]},
+            channels={name: [LogChannel(name)] for name in self.routing.receivers},
             outbox=self.outbox,
             log=NotificationLog() if log is None else log,
             submit=self._submit,
+            silencing=lambda labels, _: ("s",) if labels["a"] in self.silenced else (),
+            is_acknowledged=lambda alert: alert.labels["a"] in self.acknowledged,
             clock=self.clock,
             random=Random(1),
         )
-        routing = RoutingConfig(self.route, {"log": Receiver("log", logs=True)})
-        async with Dispatcher(routing, context) as dispatcher:
+        async with Dispatcher(self.routing, context) as dispatcher:
             yield dispatcher
 
     def _submit(self, notifications: Sequence[Notification]) -> None:
@@ -73,13 +91,18 @@ class Bench:
                 alert.labels["a"].lower() if alert.ends_at_ms is not None else alert.labels["a"]
                 for alert in item.alerts
             ]
-            self.told.append((self.clock.monotonic(), item.group_labels["alertname"], names))
+            group = item.group_labels.get("alertname", "")
+            self.told.append((self.clock.monotonic(), group, names))
+            self.receivers.append(item.receiver)
+            self.reasons.append(item.reason)
 
-    def alert(self, name: str, *, group: str = "g", ends_in_s: float | None = None) -> Alert:
+    def alert(
+        self, name: str, *, group: str = "g", ends_in_s: float | None = None, **labels: str
+    ) -> Alert:
         """Return an alert that begins now, and ends only if said so."""
         now_ms = int(self.clock.time() * 1000)
         ends_at_ms = FOREVER_MS if ends_in_s is None else now_ms + round(ends_in_s * 1000)
-        return make_alert(now_ms, ends_at_ms, alertname=group, a=name)
+        return make_alert(now_ms, ends_at_ms, alertname=group, a=name, **labels)
 
 
 async def test_a_day() -> None:
@@ -96,6 +119,13 @@ async def test_a_day() -> None:
         await bench.clock.advance(600)
 
         assert dispatcher.groups == ()
+        assert len(dispatcher.active) == 0
+    assert bench.reasons == [
+        "first notification",
+        "new alerts added",
+        "repeat interval elapsed",
+        "all alerts resolved",
+    ]
     assert bench.told == [
         (30, "g", ["A", "B"]),
         (330, "g", ["A", "B", "C"]),
@@ -149,14 +179,14 @@ async def test_resolve_timeout() -> None:
 
 
 async def test_commit_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """What could not be committed is tried again an interval later, ends included."""
+    """What could not be committed is tried again soon."""
     bench = Bench(MemoryOutbox(fails=1))
     async with bench.dispatcher() as dispatcher:
         dispatcher.notify([bench.alert("A")])
         await bench.clock.advance(330)
 
         assert dispatcher.stats.flushes_failed == 1
-    assert bench.told == [(330, "g", ["A"])]
+    assert bench.told == [(35, "g", ["A"])]
     assert "1 group(s) of alerts must wait: the disk is full" in caplog.text
 
 
@@ -165,6 +195,7 @@ async def test_ended_alert_nobody_knows() -> None:
     bench = Bench(MemoryOutbox())
     async with bench.dispatcher() as dispatcher:
         dispatcher.notify([bench.alert("A", ends_in_s=0)])
+        await bench.clock.settle()
 
         assert dispatcher.groups == ()
 
@@ -212,3 +243,194 @@ async def test_restart_with_a_database(tmp_path: Path) -> None:
         (entry,) = await bench.outbox.log_entries(START_MS)
         assert [alert.labels["a"] for alert in entry.firing] == ["A"]
         assert [item.id for item in await bench.outbox.waiting()] == [entry.notification_id]
+
+
+def equals(name: str, value: str) -> Matcher:
+    """Return the matcher of a label's value."""
+    return Matcher(MatchOp.EQUAL, name, value)
+
+
+TREE = Route(
+    "everybody",
+    ("alertname",),
+    routes=(
+        Route(
+            "database",
+            group_wait_s=10.0,
+            matchers=(equals("team", "db"),),
+            path='{}/{team="db"}',
+            id='{}/{team="db"}/0',
+            routes=(
+                Route(
+                    "pager",
+                    ("...",),
+                    0.0,
+                    matchers=(equals("severity", "page"),),
+                    continues=True,
+                    path='{}/{team="db"}/{severity="page"}',
+                    id='{}/{team="db"}/0/{severity="page"}/0',
+                ),
+                Route(
+                    "archive",
+                    group_wait_s=20.0,
+                    matchers=(equals("severity", "page"),),
+                    path='{}/{team="db"}/{severity="page"}',
+                    id='{}/{team="db"}/0/{severity="page"}/1',
+                ),
+            ),
+        ),
+        Route("web", matchers=(equals("team", "web"),), path='{}/{team="web"}', id="1"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({}, [(30, "everybody")]),
+        ({"team": "db"}, [(10, "database")]),
+        ({"team": "db", "severity": "page"}, [(0, "pager"), (20, "archive")]),
+        ({"team": "web", "severity": "page"}, [(30, "web")]),
+    ],
+)
+async def test_an_alert_takes_every_route_that_fits(
+    labels: dict[str, str], told: list[tuple[float, str]]
+) -> None:
+    """Depth first; a child that fits ends the search unless it continues; each has its waits."""
+    bench = Bench(MemoryOutbox(), TREE)
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([make_alert(START_MS, FOREVER_MS, alertname="g", a="A", **labels)])
+        await bench.clock.advance(100)
+
+        (held,) = dispatcher.active
+        assert list(held.receivers) == [receiver for _, receiver in told]
+    found = zip((second for second, _, _ in bench.told), bench.receivers, strict=True)
+    assert list(found) == told
+
+
+async def test_routes_with_equal_matchers_have_groups_of_their_own() -> None:
+    """Two routes may be written alike; each tells its receiver, and a restart knows both."""
+    bench = Bench(MemoryOutbox(), TREE)
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A", ends_in_s=240, team="db", severity="page")])
+        await bench.clock.advance(30)
+    assert isinstance(bench.outbox, MemoryOutbox)
+    async with bench.dispatcher(NotificationLog(bench.outbox.entries.values())) as dispatcher:
+        assert len(dispatcher.groups) == 2
+        await bench.clock.advance(1000)
+
+    assert bench.receivers == ["pager", "archive", "pager", "archive"]
+    assert bench.reasons[2:] == ["all alerts resolved"] * 2
+
+
+INHIBITION = InhibitRule((equals("kind", "cause"),), (equals("kind", "effect"),), ("site",))
+
+
+async def test_what_follows_from_another_alert_is_held_back() -> None:
+    """While the cause fires the effect is not told, wherever they are equal; then it is."""
+    bench = Bench(MemoryOutbox(), inhibit_rules=(INHIBITION,))
+    async with bench.dispatcher() as dispatcher:
+        effects = [
+            bench.alert("E", group="e", kind="effect", site="x"),
+            bench.alert("F", group="e", kind="effect", site="y"),
+        ]
+        # Handed in after the effects, yet before anything is told.
+        dispatcher.notify(effects)
+        dispatcher.notify([bench.alert("C", group="c", kind="cause", site="x", ends_in_s=400)])
+        await bench.clock.advance(700)
+
+    assert bench.told == [
+        (30, "e", ["F"]),
+        (30, "c", ["C"]),
+        (630, "e", ["E", "F"]),
+        (630, "c", ["c"]),
+    ]
+
+
+async def test_restored_causes_hold_back_from_the_start() -> None:
+    """After a restart nothing is told that a cause of the process before still holds back."""
+    bench = Bench(MemoryOutbox(), inhibit_rules=(INHIBITION,))
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("C", group="c", kind="cause", site="x")])
+        await bench.clock.advance(30)
+    assert isinstance(bench.outbox, MemoryOutbox)
+    log = NotificationLog(bench.outbox.entries.values())
+    async with bench.dispatcher(log) as dispatcher:
+        dispatcher.notify([bench.alert("E", group="e", kind="effect", site="x")])
+        await bench.clock.advance(100)
+
+    assert bench.told == [(30, "c", ["C"])]
+
+
+async def test_silenced_alerts_are_not_told() -> None:
+    """Nor counted as told: when the silence ends, the alert is news."""
+    bench = Bench(MemoryOutbox())
+    bench.silenced = {"A"}
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A"), bench.alert("B")])
+        await bench.clock.advance(40)
+        bench.silenced = {"B"}
+        await bench.clock.advance(300)
+        bench.silenced = {"A", "B"}
+        await bench.clock.advance(5 * 3600)
+
+    assert bench.told == [(30, "g", ["B"]), (330, "g", ["A"])]
+
+
+async def test_acknowledged_alerts_are_not_repeated() -> None:
+    """Until something changes: a new alert, or the end."""
+    bench = Bench(MemoryOutbox())
+    bench.acknowledged = {"A"}
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(9 * 3600)
+        dispatcher.notify([bench.alert("B")])
+        await bench.clock.advance(300)
+        dispatcher.notify([bench.alert("A", ends_in_s=0)])
+        await bench.clock.advance(300)
+
+    assert [names for _, _, names in bench.told] == [["A"], ["A", "B"], ["a", "B"]]
+
+
+@pytest.mark.parametrize("step_s", [-7200.0, -1.0, 7200.0])
+async def test_the_time_of_day_is_set(step_s: float) -> None:
+    """Backwards or forwards, while alerts fire: nothing is forgotten, repeated or held back."""
+    bench = Bench(MemoryOutbox())
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(40)
+        bench.clock.step_s = step_s
+        for _ in range(10):  # rules repeat what fires, with ends of the new time
+            dispatcher.notify([bench.alert("A"), bench.alert("B")])
+            await bench.clock.advance(60)
+        dispatcher.notify([bench.alert(name, ends_in_s=0) for name in "AB"])
+        await bench.clock.advance(600)
+
+        assert dispatcher.groups == ()
+    assert bench.told == [(30, "g", ["A"]), (330, "g", ["A", "B"]), (930, "g", ["a", "b"])]
+
+
+async def test_ten_thousand_alerts_leave_the_loop_its_turns() -> None:
+    """Alerts are taken in and told in slices; between them the loop runs."""
+    bench = Bench(MemoryOutbox())
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async with bench.dispatcher() as dispatcher, asyncio.TaskGroup() as tasks:
+        counting = tasks.create_task(count())
+        dispatcher.notify(
+            [bench.alert(f"A{n}", group=f"g{n % 1000}", n=str(n)) for n in range(10_000)]
+        )
+        await until(bench.clock, lambda: len(dispatcher.active) == 10_000)
+        taken_in, turns = turns, 0
+        await bench.clock.advance(30)
+        await until(bench.clock, lambda: len(bench.told) == 1000)
+        counting.cancel()
+
+    assert taken_in >= 50
+    assert turns >= 20

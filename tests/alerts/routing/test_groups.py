@@ -11,8 +11,15 @@ from hypothesis import strategies as st
 from alerts.model import Alert
 from alerts.notify.channel import LogChannel
 from alerts.notify.log import NotificationLog
-from alerts.routing.config import Route
-from alerts.routing.groups import AggregationGroup, Flush, group_labels, merge, sort_alerts
+from alerts.routing.groups import (
+    AggregationGroup,
+    Flush,
+    Moment,
+    group_labels,
+    merge,
+    sort_alerts,
+)
+from alerts.routing.model import Route
 from alerts.series.labels import Labels
 from tests.support.alerts import START_MS, make_alert
 
@@ -23,7 +30,7 @@ def flush(group: AggregationGroup, log: NotificationLog, now_ms: int, **options:
     """Flush a group as if what it tells was committed."""
     channel = LogChannel("log")
     channel.sends_resolved = options.get("sends_resolved", True)
-    found = group.flush([channel], log, now_ms=now_ms, new_id=lambda: f"n{now_ms}")
+    found = group.flush([channel], Moment(now_ms, log, lambda: f"n{now_ms}"))
     for entry in found.entries:
         log.put(entry)
     group.settle(found)
@@ -127,7 +134,7 @@ def test_news_during_the_commit() -> None:
     """An ended alert that fires again while its end is committed is not forgotten."""
     group, log = AggregationGroup(ROUTE, Labels()), NotificationLog()
     group.add(make_alert(ends_at_ms=START_MS + 1, a="A"))
-    found = group.flush([LogChannel("log")], log, now_ms=START_MS + 1, new_id=lambda: "n")
+    found = group.flush([LogChannel("log")], Moment(START_MS + 1, log, lambda: "n"))
     group.add(make_alert(START_MS + 2, a="A"))
 
     group.settle(found)

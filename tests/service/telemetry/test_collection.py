@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from opentelemetry.sdk.metrics.export import MetricsData
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
 
 from alerts.clock import ManualClock, SystemClock
+from alerts.series.exemplars import Exemplars
 from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.series.store import SeriesStore
@@ -177,7 +179,9 @@ def test_disabled_it_collects_nothing(clock):
 def test_the_series_store_takes_what_is_collected(collection, clock):
     """A counter and a histogram of the process are series, with the labels of a scrape."""
     store = SeriesStore(clock=clock, retention_s=3600)
-    collection.add_consumer(SeriesFeed(store.source("self"), job="gw", instance="host:1"))
+    collection.add_consumer(
+        SeriesFeed(store.source("self"), store.exemplars, job="gw", instance="host:1")
+    )
     meter = collection.provider.get_meter("test")
     TOOK.histogram(meter).record(0.5)
     Observers(meter).observe(SENT, lambda: [(4, {"to": "a", "job": "own"})])
@@ -192,10 +196,31 @@ def test_the_series_store_takes_what_is_collected(collection, clock):
     assert Labels({"__name__": "up", **target}) in found
 
 
+def test_traces_of_measurements_are_kept_with_their_bucket(collection, clock):
+    """What was measured in a sampled trace is an exemplar of the very series of its bucket."""
+    store = SeriesStore(clock=clock, retention_s=3600)
+    collection.add_consumer(
+        SeriesFeed(store.source("self"), store.exemplars, job="gw", instance="i")
+    )
+    tracer = TracerProvider(shutdown_on_exit=False).get_tracer("test")
+    with tracer.start_as_current_span("work") as span:
+        TOOK.histogram(collection.provider.get_meter("test")).record(0.5)
+
+    collection.collect()
+
+    selector = [Matcher(MatchOp.EQUAL, "__name__", "took_seconds_bucket")]
+    ((series, (exemplar,)),) = store.exemplars.select([selector], 0, 2**53)
+    assert series in store.select(selector).labels
+    assert exemplar.labels["trace_id"] == f"{span.get_span_context().trace_id:032x}"
+    assert exemplar.value == 0.5
+
+
 def test_a_clock_that_went_back_leaves_a_gap(collection, clock, caplog):
     """What the store refuses is missing there, named once, and the next good collection counts."""
     store = SeriesStore(clock=clock, retention_s=3600)
-    collection.add_consumer(SeriesFeed(store.source("self"), job="gw", instance="i"))
+    collection.add_consumer(
+        SeriesFeed(store.source("self"), store.exemplars, job="gw", instance="i")
+    )
 
     with caplog.at_level(logging.WARNING):
         collection.collect()
@@ -224,7 +249,7 @@ class Columns:
 def test_the_same_series_are_appended_by_the_same_rows(collection):
     """A second collection of the same series asks for no row and passes the same array."""
     columns = Columns()
-    collection.add_consumer(SeriesFeed(columns, job="gw", instance="i"))
+    collection.add_consumer(SeriesFeed(columns, Exemplars(), job="gw", instance="i"))
     Observers(collection.provider.get_meter("test")).observe(LEVEL, lambda: [(3, {})])
 
     collection.collect()
@@ -237,7 +262,7 @@ def test_the_same_series_are_appended_by_the_same_rows(collection):
 def test_a_series_that_comes_back_asks_for_its_row_again(collection):
     """The row of a series that was away may belong to another by now."""
     columns = Columns()
-    collection.add_consumer(SeriesFeed(columns, job="gw", instance="i"))
+    collection.add_consumer(SeriesFeed(columns, Exemplars(), job="gw", instance="i"))
     present: list[tuple[float, dict[str, str]]] = [(3, {})]
     Observers(collection.provider.get_meter("test")).observe(LEVEL, lambda: list(present))
 

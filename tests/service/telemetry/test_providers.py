@@ -327,7 +327,7 @@ async def test_rules_and_page_show_the_same():
     """Every sample of the page is a series of the store, with job and instance."""
     store = SeriesStore(clock=ManualClock(), retention_s=3600)
     async with create() as telemetry:
-        telemetry.feed_series(store.source("self"))
+        telemetry.feed_series(store.source("self"), store.exemplars)
         telemetry.instruments.job_duration.record(0.2)
         await telemetry.collection.collect_now()
         _, page = await telemetry.render_metrics("")

@@ -15,7 +15,12 @@ def upgrade() -> None:
     """Bring the database to this revision."""
     op.create_table(
         "outbox",
-        sa.Column("sequence", sa.Integer, primary_key=True, autoincrement=True),
+        sa.Column(
+            "sequence",
+            sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+            primary_key=True,
+            autoincrement=True,
+        ),
         sa.Column("id", sa.String(36), nullable=False, unique=True),
         sa.Column("channel", sa.Text, nullable=False),
         sa.Column("group_key", sa.Text, nullable=False),

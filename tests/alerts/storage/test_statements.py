@@ -1,0 +1,39 @@
+"""Statements over many rows."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from alerts.storage.database import Database
+from alerts.storage.statements import in_batches, upsert
+from alerts.storage.tables import RULE_GROUP
+
+
+@pytest.mark.parametrize(
+    ("count", "batches"), [(0, []), (1, [1]), (2, [2]), (3, [2, 1]), (4, [2, 2])]
+)
+def test_batches(count: int, batches: list[int]) -> None:
+    """Rows are cut into batches, in order, none empty."""
+    found = list(in_batches(list(range(count)), 2))
+
+    assert [len(batch) for batch in found] == batches
+    assert [row for batch in found for row in batch] == list(range(count))
+
+
+async def test_upsert(database: Database) -> None:
+    """A row takes the place of the one of its key; of two in one call the later stays."""
+    async with database.transaction() as connection:
+        await upsert(connection, RULE_GROUP, [])
+        await upsert(connection, RULE_GROUP, [{"group_key": "a", "evaluated_at_ms": 1}])
+        await upsert(
+            connection,
+            RULE_GROUP,
+            [
+                {"group_key": key, "evaluated_at_ms": at}
+                for key, at in (("a", 2), ("b", 3), ("b", 4))
+            ],
+        )
+        rows = await connection.execute(select(RULE_GROUP).order_by(RULE_GROUP.c.group_key))
+
+        assert [tuple(row) for row in rows] == [("a", 2), ("b", 4)]
