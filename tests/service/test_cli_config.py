@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.command import gatewatch
+from tests.support.command import gatewatch, gatewatch_inside
 
 EXAMPLE = Path(__file__).parents[2] / "gatewatch.yaml"
 
@@ -81,9 +81,9 @@ def test_check_misses_a_rule_file(tmp_path: Path):
     """A rule file that is not there is a problem where it is named, and for serve as well."""
     message = f"alerts.rule_files[0]: there is no such rule file: {tmp_path}/r.yaml\n"
     setting = "alerts.rule_files=[r.yaml]"
-    given = gatewatch("config", "check", "--set", setting, directory=tmp_path)
+    given = gatewatch_inside("config", "check", "--set", setting, directory=tmp_path)
     (tmp_path / "gatewatch.yaml").write_text("alerts:\n  rule_files: [r.yaml]\n")
-    written = gatewatch("config", "check", directory=tmp_path)
+    written = gatewatch_inside("config", "check", directory=tmp_path)
     served = gatewatch("serve", directory=tmp_path)
 
     assert (given.code, given.err) == (1, f"--set alerts.rule_files: {message}")
@@ -113,8 +113,8 @@ def test_check_warns_of_what_is_doubtful(tmp_path: Path):
     """A warning has its place and leaves the exit code alone."""
     (tmp_path / "gatewatch.yaml").write_text("gateway:\n  token: {hmac_secret: hush}\n")
 
-    done = gatewatch("config", "check", directory=tmp_path)
-    data = gatewatch("config", "check", "--json", directory=tmp_path)
+    done = gatewatch_inside("config", "check", directory=tmp_path)
+    data = gatewatch_inside("config", "check", "--json", directory=tmp_path)
 
     assert (done.code, done.out) == (0, "gatewatch.yaml: good\n")
     assert done.err == (
@@ -197,9 +197,9 @@ def test_check_and_show_take_the_file_either_way(tmp_path: Path):
     """As an argument or with --config; both at once is a usage error."""
     (tmp_path / "other.yaml").write_text("gateway: {port: 9000}\n", encoding="utf-8")
     for command, printed in (("check", "other.yaml: good\n"), ("show", "port: 9000")):
-        argument = gatewatch("config", command, "other.yaml", directory=tmp_path)
-        option = gatewatch("config", command, "-c", "other.yaml", directory=tmp_path)
-        both = gatewatch("config", command, "other.yaml", "-c", "x", directory=tmp_path)
+        argument = gatewatch_inside("config", command, "other.yaml", directory=tmp_path)
+        option = gatewatch_inside("config", command, "-c", "other.yaml", directory=tmp_path)
+        both = gatewatch_inside("config", command, "other.yaml", "-c", "x", directory=tmp_path)
 
         assert (argument.code, option.code, both.code) == (0, 0, 2)
         assert printed in argument.out

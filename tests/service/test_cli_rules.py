@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.support.command import gatewatch
+from tests.support.command import gatewatch, gatewatch_inside
 
 GOOD = """\
 groups:
@@ -125,12 +125,12 @@ def test_unit_tests_are_chosen_by_name(tmp_path: Path):
     """With --run only tests that one of the patterns matches are run."""
     directory = with_tests(tmp_path)
 
-    done = gatewatch(
+    done = gatewatch_inside(
         "rules", "test", "--run", "^ri", "--run", "x", "tests.yaml", directory=directory
     )
-    bad = gatewatch("rules", "test", "--run", "(", "tests.yaml", directory=directory)
+    bad = gatewatch_inside("rules", "test", "--run", "(", "tests.yaml", directory=directory)
 
-    none = gatewatch("rules", "test", "--run", "nothing", "tests.yaml", directory=directory)
+    none = gatewatch_inside("rules", "test", "--run", "nothing", "tests.yaml", directory=directory)
 
     assert (done.code, done.out, done.err) == (0, "tests.yaml: good, tests: 1\n", "")
     assert bad.code == 2
@@ -183,10 +183,12 @@ def test_features_are_enabled_by_prometheus_names(tmp_path: Path):
     (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
     feature = "--enable-feature=promql-experimental-functions"
 
-    refused = gatewatch("rules", "check", "rules.yaml", directory=tmp_path)
-    checked = gatewatch("rules", "check", "rules.yaml", feature, directory=tmp_path)
-    tested = gatewatch("rules", "test", "tests.yaml", feature, directory=tmp_path)
-    unknown = gatewatch("rules", "check", "rules.yaml", "--enable-feature=x", directory=tmp_path)
+    refused = gatewatch_inside("rules", "check", "rules.yaml", directory=tmp_path)
+    checked = gatewatch_inside("rules", "check", "rules.yaml", feature, directory=tmp_path)
+    tested = gatewatch_inside("rules", "test", "tests.yaml", feature, directory=tmp_path)
+    unknown = gatewatch_inside(
+        "rules", "check", "rules.yaml", "--enable-feature=x", directory=tmp_path
+    )
 
     assert (refused.code, checked.code, tested.code, unknown.code) == (1, 0, 0, 2)
     assert "rules.yaml:1:47: expr: " in refused.err
@@ -200,8 +202,10 @@ def test_unknown_fields_can_be_ignored(tmp_path: Path):
     (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
 
     for command, file in (("check", "rules.yaml"), ("test", "tests.yaml")):
-        refused = gatewatch("rules", command, file, directory=tmp_path)
-        ignored = gatewatch("rules", command, file, "--ignore-unknown-fields", directory=tmp_path)
+        refused = gatewatch_inside("rules", command, file, directory=tmp_path)
+        ignored = gatewatch_inside(
+            "rules", command, file, "--ignore-unknown-fields", directory=tmp_path
+        )
 
         assert (refused.code, ignored.code) == (1, 0)
         assert "a group has no key 'owner'" in refused.err
