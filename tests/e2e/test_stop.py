@@ -98,15 +98,21 @@ async def test_a_signal_while_messages_flow_loses_none_of_them(
         assert listener.code == 3001
 
 
+LARGE_QUEUE = {"max_queue_size": "64MiB"}
+
+
 @asynccontextmanager
 async def stuck_client(process: GatewatchProcess) -> AsyncIterator[None]:
-    """Have a client that stopped reading, with more for it than the kernel takes."""
+    """Have a client that stopped reading, with more for it than any kernel's buffers take.
+
+    ``LARGE_QUEUE`` keeps it from being cut off as slow.
+    """
     async with raw_client(process) as stuck, raw_client(process) as reader:
         connection = stuck.socket._response.connection
         assert connection is not None
         transport: Any = connection.transport
         transport.pause_reading()
-        for _ in range(8):
+        for _ in range(30):
             await process.publish(CHANNEL, "x" * 800_000)
             await reader.published()
         yield
@@ -117,7 +123,10 @@ async def test_a_client_that_stopped_reading_does_not_hold_up_the_end(tmp_path: 
     """It is cut off in time; the process ends within service.shutdown_timeout, with code 0."""
 
     async def stop(directory: Path, gateway: dict[str, Any]) -> Ended:
-        settings = {"gateway": gateway, "service": {"shutdown_timeout": "3s"}}
+        settings = {
+            "gateway": {**LARGE_QUEUE, **gateway},
+            "service": {"shutdown_timeout": "3s"},
+        }
         async with serving(directory, settings) as process, stuck_client(process):
             return await process.end(signal.SIGTERM)
 
@@ -140,7 +149,10 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
     async def insist(number: signal.Signals) -> Ended:
         directory = tmp_path / number.name
         await asyncio.to_thread(directory.mkdir)
-        async with serving(directory) as process, stuck_client(process):
+        async with (
+            serving(directory, {"gateway": LARGE_QUEUE}) as process,
+            stuck_client(process),
+        ):
             process.send(number)
             await process.logged("stopping")
             return await process.end(number)

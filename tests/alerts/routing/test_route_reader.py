@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.errors import DocumentError
@@ -167,6 +167,7 @@ def test_a_deep_tree() -> None:
 
 
 @given(st.recursive(st.just([]), lambda inner: st.lists(inner, max_size=3), max_leaves=12))
+@settings(max_examples=25, deadline=None)
 def test_ids_are_unique(shape: list[object]) -> None:
     """Whatever the tree, no two routes have the same id."""
 
