@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 from opentelemetry.trace import NoOpTracerProvider
@@ -224,12 +225,22 @@ def _shown(channel: Channel, exchange: Exchange) -> Exchange:
         for name, value in exchange.headers.items()
     }
     return Exchange(
-        redact(exchange.request),
+        _shown_request(exchange.request, redact),
         headers,
         redact(exchange.body),
         exchange.status,
         redact(exchange.answer),
     )
+
+
+def _shown_request(request: str, redact: Callable[[str], str]) -> str:
+    """Return a request with its host, which is no secret, and the rest as far as it is none."""
+    method, _, url = request.partition(" ")
+    if not url.startswith(("http://", "https://")):
+        return redact(request)
+    parts = urlsplit(url)
+    tail = parts.path + (f"?{parts.query}" if parts.query else "")
+    return f"{method} {parts.scheme}://{parts.netloc.rpartition('@')[2]}{redact(tail)}"
 
 
 def as_data(receiver: str, outcomes: Sequence[Outcome]) -> Mapping[str, Any]:
