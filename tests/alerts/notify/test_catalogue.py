@@ -81,7 +81,7 @@ def test_equal() -> None:
         (("secret_url", "secret-url"), "3:15: there is no type 'secret-url' of settings"),
         (
             ("choices: [high, low]", "choices: [low]"),
-            "4:33: default must be one of 'low', not 'high'",
+            "4:32: default must be one of 'low', not 'high'",
         ),
         (
             ("$settings.url", "$settings.uri"),
@@ -90,11 +90,11 @@ def test_equal() -> None:
         (("{{ .Status }}", "{{ .Status }"), "7:"),
         (("{{ .Status }}", "{{ nope }}"), "7:22: there is no function 'nope'"),
         (("{{ .Status }}", "{{ $nope }}"), "7:22: there is no $nope"),
-        (("{text:", "{$text:"), "7:12: there is no $text; known are"),
+        (("{text:", "{$text:"), "7:19: there is no $text; known are"),
         (("json:", "jason:"), "7:5: a request has no key 'jason'; did you mean 'json'?"),
         (
             ("requests:", "answer: {accepted: [{json: {code: 0}}]}\nrequests:"),
-            "5:28: 'code' is no JSON pointer",
+            "5:35: 'code' is no JSON pointer",
         ),
         (
             ("requests:", "answer: {accepted: [{status: [20x]}]}\nrequests:"),
@@ -156,7 +156,7 @@ def test_not_shipped(kind: str) -> None:
         ("webhook", "{url: http://h, url_file: f}", "1:27: url and url_file exclude each other"),
         ("webhook", "{}", "1:1: url is missing"),
         ("webhook", "{url: ''}", "1:7: url must not be empty"),
-        ("webhook", "{url: 'http://h/{{ nope }}'}", "1:21: url: there is no function 'nope'"),
+        ("webhook", "{url: 'http://h/{{ nope }}'}", "1:20: url: there is no function 'nope'"),
         ("webhook", "{url: http://h, max_alerts: -1}", "1:29: max_alerts must be a whole number"),
         ("webhook", "{url: http://h, urls: x}", "1:17: webhook_configs has no key 'urls'"),
         ("slack", "{channel: '#a'}", "1:1: one of these must be set: api_url, app_token, global"),
