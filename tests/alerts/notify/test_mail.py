@@ -75,8 +75,10 @@ async def mail_server(
     mailbox = Mailbox()
     loop = asyncio.get_running_loop()
 
+    made: list[SMTP] = []
+
     def protocol() -> SMTP:
-        return SMTP(
+        smtp = SMTP(
             mailbox,
             hostname="mail.test",
             tls_context=None if implicit else context,
@@ -84,6 +86,8 @@ async def mail_server(
             auth_require_tls=False,
             loop=loop,
         )
+        made.append(smtp)
+        return smtp
 
     server = await loop.create_server(protocol, "127.0.0.1", 0, ssl=context if implicit else None)
     try:
@@ -91,6 +95,11 @@ async def mail_server(
     finally:
         server.close()
         await server.wait_closed()
+        for smtp in made:
+            if smtp.transport is not None:
+                smtp.transport.abort()
+        for _ in range(20):  # what the server still has to do about connections that are gone
+            await asyncio.sleep(0)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +128,7 @@ def channel(
     }
     clock = ManualClock()
     context = ChannelContext(FakeTransport(clock), clock, external_url="http://gatewatch.example")
-    (made,) = build_channels("ops", [good_entry("email", whole, defaults)], context)
+    (made,) = build_channels("ops", [good_entry("email", whole)], context)
     return made
 
 
@@ -262,13 +271,17 @@ async def test_failures(entry: dict[str, Any], text: str) -> None:
 async def test_silence() -> None:
     """A server that says nothing is given up in time."""
 
+    ended = asyncio.Event()
+
     async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
         writer.close()
+        ended.set()
 
     server = await asyncio.start_server(hang, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
         error = await failure(channel(port, {"timeout": "100ms"}))
+        await ended.wait()
 
     assert error.reason is FailureReason.TIMEOUT
