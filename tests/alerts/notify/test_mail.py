@@ -97,7 +97,7 @@ async def mail_server(
         await server.wait_closed()
         for smtp in made:
             if smtp.transport is not None:
-                smtp.transport.abort()
+                smtp.transport.close()
         for _ in range(20):  # what the server still has to do about connections that are gone
             await asyncio.sleep(0)
 
