@@ -1,12 +1,15 @@
 """Delivery: one worker per channel takes notifications out of the outbox until they are accepted.
 
-A channel that hangs or fails holds up nobody else; within a channel, one aggregation group that
-fails does not hold up the others, and the notifications of a group keep their order.
+A channel that hangs or fails holds up nobody else. Within a channel several aggregation groups are
+told at a time; one that fails does not hold up the others, and the notifications of a group keep
+their order.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 from collections import deque
 from collections.abc import Iterable
@@ -33,6 +36,9 @@ _log = logging.getLogger(__name__)
 CLOSE_DEADLINE_S: Final = 5.0
 """How long attempts in progress may go on when delivery stops, in seconds."""
 
+
+MAX_ATTEMPTS_AT_A_TIME: Final = 8
+"""How many groups one channel is told about at a time."""
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """The longest that a receiver's ``Retry-After`` is honoured for, in seconds."""
@@ -106,9 +112,10 @@ class Delivery:
         self._context = context
         self._close_deadline_s = close_deadline_s
         self._workers: dict[str, _Worker] = {}
+        removals = _Removals(context.outbox)
         for channel in channels:
             stats = self.stats.setdefault(channel.receiver, ReceiverStats())
-            self._workers[channel.key] = _Worker(channel, context, stats)
+            self._workers[channel.key] = _Worker(channel, context, removals, stats)
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
@@ -169,14 +176,47 @@ class _Queued:
     is_accepted: bool = False
 
 
-class _Worker:
-    """Sends what one channel is told, one request at a time."""
+class _Removals:
+    """Takes accepted notifications out of the outbox, all that wait for it in one transaction."""
 
-    def __init__(self, channel: Channel, context: DeliveryContext, stats: ReceiverStats) -> None:
+    def __init__(self, outbox: Outbox) -> None:
+        self._outbox = outbox
+        self._accepted: dict[str, None] = {}
+        self._removing = asyncio.Lock()
+
+    async def remove(self, notification: Notification) -> None:
+        """Return when a notification has left the outbox; raises StorageError."""
+        self._accepted[notification.id] = None
+        async with self._removing:
+            if notification.id not in self._accepted:
+                return  # whoever was in front has taken it along
+            lot, self._accepted = self._accepted, {}
+            try:
+                await self._outbox.remove_all(list(lot))
+            except BaseException:
+                self._accepted = {**lot, **self._accepted}
+                raise
+
+
+class _Worker:
+    """Sends what one channel is told, a few groups at a time."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        context: DeliveryContext,
+        removals: _Removals,
+        stats: ReceiverStats,
+    ) -> None:
         self._channel = channel
         self._context = context
+        self._removals = removals
         self._stats = stats
         self._groups: dict[str, deque[_Queued]] = {}
+        # The groups nobody works on, by when their first notification is due.
+        self._due: list[tuple[float, int, str]] = []
+        self._order = itertools.count()
+        self._busy = 0
         self._not_before_s = 0.0
         self._changed = asyncio.Event()
         self._is_stopping = False
@@ -186,31 +226,37 @@ class _Worker:
         return sum(len(group) for group in self._groups.values())
 
     def put(self, notification: Notification) -> None:
-        group = self._groups.setdefault(notification.group_key, deque())
+        key = notification.group_key
+        group = self._groups.setdefault(key, deque())
         group.append(_Queued(notification))
-        self._changed.set()
+        if len(group) == 1:
+            self._release(key)
 
     def stop(self) -> None:
         self._is_stopping = True
         self._changed.set()
 
     async def run(self) -> None:
-        while not self._is_stopping:
-            self._changed.clear()
-            head = min(
-                (group[0] for group in self._groups.values()),
-                key=lambda item: item.due_s,
-                default=None,
-            )
-            if head is None:
-                await self._changed.wait()
-                continue
-            due_s = max(head.due_s, self._not_before_s)
-            delay_s = max(due_s - self._context.clock.monotonic(), self._paced_s())
-            if delay_s > 0:
-                await self._wait(delay_s)
-            else:
-                await self._handle(head)
+        async with asyncio.TaskGroup() as attempts:
+            while not self._is_stopping:
+                self._changed.clear()
+                delay_s = self._delay_s()
+                if delay_s is None:
+                    await self._changed.wait()
+                elif delay_s > 0:
+                    await self._wait(delay_s)
+                else:
+                    _, _, key = heapq.heappop(self._due)
+                    self._busy += 1
+                    attempts.create_task(self._work(key), name=f"notify {self._channel.key}: {key}")
+                    await asyncio.sleep(0)  # so that it counts before the next one is considered
+
+    def _delay_s(self) -> float | None:
+        """Return how long until the next attempt; None: until something changes."""
+        if not self._due or self._busy >= MAX_ATTEMPTS_AT_A_TIME:
+            return None
+        due_s = max(self._due[0][0], self._not_before_s)
+        return max(due_s - self._context.clock.monotonic(), self._paced_s())
 
     def _paced_s(self) -> float:
         """Return how long its receiver's limit keeps the channel from sending, in seconds."""
@@ -224,13 +270,30 @@ class _Worker:
         finally:
             timer.cancel()
 
+    async def _work(self, key: str) -> None:
+        """Do what is next for a group."""
+        try:
+            await self._handle(self._groups[key][0])
+        finally:
+            self._busy -= 1
+            if self._groups[key]:
+                self._release(key)
+            else:
+                del self._groups[key]
+                self._changed.set()
+
+    def _release(self, key: str) -> None:
+        """Have somebody work on a group when its first notification is due."""
+        heapq.heappush(self._due, (self._groups[key][0].due_s, next(self._order), key))
+        self._changed.set()
+
     async def _handle(self, item: _Queued) -> None:
         """Make one attempt and do what follows from it."""
         try:
             if not item.is_accepted:
                 await self._attempt(item)
                 item.is_accepted = True
-            await self._context.outbox.remove(item.notification)
+            await self._removals.remove(item.notification)
         except DeliveryError as error:
             await self._failed(item, error)
         except StorageError as error:
@@ -315,8 +378,4 @@ class _Worker:
         )
 
     def _done(self, item: _Queued) -> None:
-        key = item.notification.group_key
-        group = self._groups[key]
-        group.popleft()
-        if not group:
-            del self._groups[key]
+        self._groups[item.notification.group_key].popleft()

@@ -93,14 +93,6 @@ class Outbox:
             )
             return tuple((Notification.from_json(text), why, error) for text, why, error in rows)
 
-    async def remove(self, notification: Notification) -> None:
-        """Forget a notification its receiver has accepted.
-
-        Raises:
-            StorageError: It is still there.
-        """
-        await self.remove_all([notification.id])
-
     async def remove_all(self, ids: Collection[str]) -> None:
         """Forget notifications their receivers have accepted; an id that is not there is none.
 

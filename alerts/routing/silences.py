@@ -216,7 +216,7 @@ class Silences:
             labels: Of the alert.
             now_ms: The moment that is asked about, in Unix milliseconds.
         """
-        return self._index.silencing(labels, now_ms)
+        return self._index.silencing(labels, now_ms) if self._silences else ()
 
     async def prune(self, now_ms: int) -> int:
         """Remove what ended ``RETENTION_MS`` ago or longer, and return how many.

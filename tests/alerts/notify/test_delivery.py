@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -21,7 +21,7 @@ from opentelemetry.trace import SpanKind
 from alerts.clock import ManualClock
 from alerts.notify.channel import Channel, LogChannel
 from alerts.notify.channels import ChannelContext, build_channels
-from alerts.notify.delivery import Backoff, Delivery, DeliveryContext
+from alerts.notify.delivery import MAX_ATTEMPTS_AT_A_TIME, Backoff, Delivery, DeliveryContext
 from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, trace_parent_of
@@ -323,11 +323,11 @@ class ForgetfulOutbox(Outbox):
 
     failures = 1
 
-    async def remove(self, notification: Notification) -> None:
+    async def remove_all(self, ids: Collection[str]) -> None:
         if self.failures:
             self.failures -= 1
             raise StorageError("the disk is full")
-        await super().remove(notification)
+        await super().remove_all(ids)
 
 
 async def test_accepted_but_not_removed(tmp_path: Path) -> None:
@@ -344,6 +344,54 @@ async def test_accepted_but_not_removed(tmp_path: Path) -> None:
 
         assert len(channel.attempts) == 1
         assert await bench.outbox.waiting() == ()
+
+
+class CountingOutbox(Outbox):
+    """Remembers how many notifications left in each transaction."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.removed: list[int] = []
+
+    async def remove_all(self, ids: Collection[str]) -> None:
+        self.removed.append(len(ids))
+        await super().remove_all(ids)
+
+
+async def test_many_groups_at_a_time(tmp_path: Path) -> None:
+    """A few groups are told side by side, and leave the outbox together; no group twice at once."""
+    clock = ManualClock()
+    busy: dict[str, int] = {}
+    most = 0
+
+    class SlowChannel(ScriptedChannel):
+        async def deliver(self, notification: Notification) -> None:
+            nonlocal most
+            group = notification.group_key
+            assert group not in busy
+            busy[group] = 1
+            most = max(most, len(busy))
+            await clock.sleep(1)
+            del busy[group]
+            await super().deliver(notification)
+
+    async with Database(database_url(tmp_path)) as database:
+        bench = Bench(database, clock)
+        bench.outbox = outbox = CountingOutbox(database)
+        channel = SlowChannel("ops", clock)
+        async with bench.delivery(channel) as delivery:
+            for number in range(40):
+                await bench.send(delivery, make_notification(f"n{number}", group=f"g{number % 20}"))
+            while delivery.queued:
+                await clock.advance(1)
+                await asyncio.sleep(0.001)
+
+    told = [name for name, _ in channel.attempts]
+    assert most == MAX_ATTEMPTS_AT_A_TIME
+    assert sorted(told) == sorted(f"n{number}" for number in range(40))
+    assert all(told.index(f"n{first}") < told.index(f"n{first + 20}") for first in range(20))
+    assert sum(outbox.removed) == 40
+    assert len(outbox.removed) < 30
 
 
 async def test_span(bench: Bench) -> None:

@@ -64,8 +64,8 @@ async def test_removed(outbox: Outbox) -> None:
     first, second = make_notification("n1"), make_notification("n2")
     await outbox.commit([first, second], [])
 
-    await outbox.remove(first)
-    await outbox.remove(first)
+    await outbox.remove_all([first.id])
+    await outbox.remove_all([first.id])
 
     assert await outbox.waiting() == (second,)
 
@@ -207,7 +207,7 @@ async def test_without_a_clock(database: Database) -> None:
     """The machine's clock is used when none is given."""
     outbox = Outbox(database)
     await outbox.commit([make_notification("n1")], [])
-    await outbox.remove(make_notification("n1"))
+    await outbox.remove_all(["n1"])
     page = await History(database).query(since_ms=START_MS + 1, until_ms=START_MS * 2, limit=9)
 
     assert len(page.events) == 1

@@ -45,11 +45,20 @@ class MemoryOutbox(Outbox):
         self.entries.update({(entry.group_key, entry.channel): entry for entry in entries})
 
 
+class SteppingClock(ManualClock):
+    """A clock whose time of day can be set, as people and time servers do."""
+
+    step_s = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.step_s
+
+
 class Bench:
     """A dispatcher, and who was told what at which second."""
 
     def __init__(self, outbox: Outbox, route: Route = ROUTE, **routing: Any) -> None:
-        self.clock = ManualClock()
+        self.clock = SteppingClock()
         self.outbox = outbox
         names = [route.receiver, *(each.receiver for each in route.walk())]
         receivers = {name: Receiver(name, logs=True) for name in names}
@@ -381,6 +390,24 @@ async def test_acknowledged_alerts_are_not_repeated() -> None:
         await bench.clock.advance(300)
 
     assert [names for _, _, names in bench.told] == [["A"], ["A", "B"], ["a", "B"]]
+
+
+@pytest.mark.parametrize("step_s", [-7200.0, -1.0, 7200.0])
+async def test_the_time_of_day_is_set(step_s: float) -> None:
+    """Backwards or forwards, while alerts fire: nothing is forgotten, repeated or held back."""
+    bench = Bench(MemoryOutbox())
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(40)
+        bench.clock.step_s = step_s
+        for _ in range(10):  # rules repeat what fires, with ends of the new time
+            dispatcher.notify([bench.alert("A"), bench.alert("B")])
+            await bench.clock.advance(60)
+        dispatcher.notify([bench.alert(name, ends_in_s=0) for name in "AB"])
+        await bench.clock.advance(600)
+
+        assert dispatcher.groups == ()
+    assert bench.told == [(30, "g", ["A"]), (330, "g", ["A", "B"]), (930, "g", ["a", "b"])]
 
 
 async def test_ten_thousand_alerts_leave_the_loop_its_turns() -> None:
