@@ -159,6 +159,7 @@ async def run_notify_test(
             clock,
             routing.templates,
             external_url=_external_url(settings),
+            allow_private=settings.alerts.private_addresses,
             encode=encode,
             mail=_MailRecorder(recorder.exchanges, SMTPTransport()),
             apprise=_AppriseRecorder(recorder.exchanges, ThreadedApprise()),

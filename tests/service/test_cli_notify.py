@@ -81,3 +81,33 @@ async def test_nothing_to_send(tmp_path: Path, name: str, code: int) -> None:
 
     assert done.code == code
     assert ("defined are nobody, ops" in done.err) == (code == 2)
+
+
+MINE = """\
+channel: mine
+settings: {url: {type: url, required: true}}
+requests: [{url: "{{ $settings.url }}", text: "{{ .CommonLabels.alertname }}"}]
+"""
+
+
+async def test_a_channel_of_ones_own(tmp_path: Path) -> None:
+    """A folder beside the configuration has channels; they are tried like any other."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "mine.yaml").write_text(MINE, encoding="utf-8")
+    routes = "route: {receiver: a}\nreceivers: [{name: a, mine_configs: [{url: URL}]}]"
+    settings = "alerts: {alertmanager_config: am.yml, channel_folders: [mine]}\n"
+    (tmp_path / "gatewatch.yaml").write_text(settings, "utf-8")
+    async with strict_server(rules) as server:
+        (tmp_path / "am.yml").write_text(routes.replace("URL", server.url), encoding="utf-8")
+        done = await asyncio.to_thread(gatewatch, "notify", "test", "a", directory=tmp_path)
+
+    assert done.code == 0, done.err
+    assert "a/mine/0: accepted" in done.out
+
+
+async def test_private_addresses(tmp_path: Path) -> None:
+    """Where the setting forbids it, a receiver on this machine is not reached."""
+    done = await run(tmp_path, "ops", "--set", "alerts.private_addresses=false")
+
+    assert done.code == 1
+    assert "is not a public address" in done.out
