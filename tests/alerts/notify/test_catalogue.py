@@ -238,3 +238,50 @@ def test_secrets_do_not_show() -> None:
 
     assert "T0K3N" not in repr(config) + repr(config.settings)
     assert "P4SS" not in repr(config) + repr(config.http)
+
+
+ALERTMANAGER_KEYS = {
+    "discord": "webhook_url webhook_url_file content title message username avatar_url",
+    "email": "to from hello smarthost auth_username auth_password auth_password_file auth_secret "
+    "auth_secret_file auth_identity headers html text require_tls tls_config force_implicit_tls "
+    "threading",
+    "mattermost": "webhook_url webhook_url_file channel username text fallback color pretext "
+    "author_name author_link author_icon title title_link fields thumb_url footer footer_icon "
+    "image_url icon_url icon_emoji attachments type props priority",
+    "msteams": "webhook_url webhook_url_file title summary text",
+    "msteamsv2": "webhook_url webhook_url_file title text",
+    "opsgenie": "api_key api_key_file api_url message description source details entity responders "
+    "actions tags note priority update_alerts",
+    "pagerduty": "service_key service_key_file routing_key routing_key_file url client client_url "
+    "description details images links source severity class component group timeout",
+    "pushover": "user_key user_key_file token token_file title message url url_title device sound "
+    "priority retry expire ttl html monospace",
+    "rocketchat": "api_url token_id token_id_file token token_file channel color title title_link "
+    "text fields short_fields emoji icon_url image_url thumb_url link_names actions",
+    "slack": "api_url api_url_file app_token app_token_file app_url channel username color title "
+    "title_link pretext text message_text fields short_fields footer fallback callback_id "
+    "icon_emoji icon_url image_url thumb_url link_names mrkdwn_in actions update_message timeout",
+    "telegram": "api_url bot_token bot_token_file chat_id chat_id_file message_thread_id message "
+    "disable_notifications parse_mode",
+    "victorops": "api_key api_key_file api_url routing_key message_type state_message "
+    "entity_display_name monitoring_tool custom_fields",
+    "webex": "api_url message room_id",
+    "webhook": "url url_file max_alerts timeout payload",
+}
+"""The keys of Alertmanager 0.34, besides ``send_resolved`` and ``http_config``."""
+
+
+@pytest.mark.parametrize("kind", ALERTMANAGER_KEYS)
+def test_keys_of_alertmanager(kind: str) -> None:
+    """An entry may have every key it has there, so that files work unchanged."""
+    keys = [*ALERTMANAGER_KEYS[kind].split(), "send_resolved"]
+    _, problems = read_entry(kind, dict.fromkeys(keys))
+
+    assert not [each for each in problems if "has no key" in each]
+
+
+def test_send_resolved_of_alertmanager() -> None:
+    """Whether ends are told unless an entry says otherwise is as there."""
+    silent = {kind for kind in ALERTMANAGER_KEYS if not catalogue().definitions[kind].send_resolved}
+
+    assert silent == {"email", "rocketchat", "slack"}

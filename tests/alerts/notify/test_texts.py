@@ -180,6 +180,7 @@ def test_place_in_a_file(tmp_path: Path) -> None:
         ('<a href="', "javascript:alert(1)", "#ZgotmplZ"),
         ('<a href="', "https://h/a b?c=d&e", "https://h/a%20b?c=d&amp;e"),
         ('<a href="/x?', "a:b", "a:b"),
+        ("1 < 2 ", "<", "&lt;"),
     ],
 )
 def test_html(before: str, value: str, written: str) -> None:
