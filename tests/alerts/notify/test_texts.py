@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from alerts.clock import ManualClock
 from alerts.errors import DocumentError
+from alerts.model import Alert
 from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.html_text import escape_html
 from alerts.notify.http_requests import has_fixed_host, sign
@@ -310,3 +311,16 @@ async def test_payload() -> None:
         b'{"count":2,"labels":{"alertname":"Down","zone":"z"},'
         b'"nested":[{"firing":"a: b: c"},true,null,3],"text":"firing"}'
     )
+
+
+async def test_trace_in_an_annotation() -> None:
+    """A trace that came with an alert as an annotation is shown once, as a trace."""
+    alert = Alert(
+        Labels({"alertname": "Down"}),
+        Labels({"summary": "s", "trace_id": "1f", "trace_url": "http://jaeger/1f"}),
+        START_MS,
+    )
+    body = await posted({}, make_notification("n1", alerts=(alert,)))
+
+    assert body.count(b"http://jaeger/1f") == 1
+    assert b"trace: http://jaeger/1f" in body
