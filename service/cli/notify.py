@@ -45,7 +45,7 @@ def test(
     Shows what was sent, with secrets hidden, what came back, and what that means. Nothing is
     tried twice. The exit code is 1 if a channel fails, 2 if there is no such receiver.
     """
-    from service.notify_test import as_data, as_lines, run_notify_test
+    from service.cli.trial import as_data, as_lines, run_notify_test
 
     loaded = options.load(config, settings).settings
     routing = _routing(loaded.alerts)

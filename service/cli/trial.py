@@ -1,4 +1,4 @@
-"""``gatewatch notify test``: one marked alert through every channel of a receiver, now."""
+"""What ``gatewatch notify test`` does: one marked alert through every channel of a receiver."""
 
 from __future__ import annotations
 
