@@ -1,6 +1,9 @@
 # Everything runs in .venv, which is made when it is missing or pyproject.toml changed.
 PYTHON ?= python3
 BIN := .venv/bin
+# What is the project's: examples that were saved beside it are nobody's business.
+CODE := service alerts tests benchmarks
+TEXTS := README.md CHANGELOG.md CONTRIBUTING.md docs
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 
 .PHONY: run demo test lint format bench e2e clean
@@ -15,13 +18,13 @@ test: .venv/.installed-dev
 	$(BIN)/pytest
 
 lint: .venv/.installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE) $(TEXTS)
 	$(BIN)/mypy
 
 format: .venv/.installed-dev
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix $(CODE)
+	$(BIN)/ruff format $(CODE) $(TEXTS)
 
 # Without matplotlib there is no plot, and everything else.
 bench: .venv/.installed-dev

@@ -6,10 +6,11 @@ when it is found long after parsing, by a schema or by the PromQL planner.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -23,6 +24,8 @@ _TAG = "tag:yaml.org,2002:"
 _MERGE_TAG = f"{_TAG}merge"
 _REFUSED_TAGS = frozenset(f"{_TAG}{kind}" for kind in ("binary", "omap", "pairs", "set"))
 _MAX_VALUES = 300_000
+_DOCUMENT_START: Final = re.compile(r"---(?:[ \t].*)?")
+_OUTSIDE_DOCUMENTS: Final = re.compile(r"[ \t]*(?:#.*)?|%.*|\.\.\.(?:[ \t].*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,18 @@ class Document:
         spot = written[len(read)] if is_inside else written[max(len(read) - 1, 0)] + 1
         line = self.source.count("\n", 0, spot) + 1
         return Position(line, spot - self.source.rfind("\n", 0, spot))
+
+    def second(self) -> Position | None:
+        """Return where a second document of the file starts, which is not read; None: nowhere."""
+        is_inside = False
+        for number, line in enumerate(self.source.splitlines(), 1):
+            if _DOCUMENT_START.fullmatch(line):
+                if is_inside:
+                    return Position(number, 1)
+                is_inside = True
+            elif not _OUTSIDE_DOCUMENTS.fullmatch(line):
+                is_inside = True
+        return None
 
     def problem(self, path: ValuePath, message: str, *, of_key: bool = False) -> Problem:
         """Return a problem at the place of a value (or of its key)."""

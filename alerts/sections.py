@@ -22,10 +22,12 @@ class Keys:
     Attributes:
         known: Keys that mean something here.
         unsupported: Keys of the file format that are not supported yet; refused by name.
+        ignores_others: Whether any further keys may stand there, which mean nothing.
     """
 
     known: Collection[str]
     unsupported: Collection[str] = ()
+    ignores_others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Section:
         for key in self.data:
             if key in keys.unsupported:
                 self.report(key, f"{key} is not supported yet; remove it", of_key=True)
-            elif key not in keys.known:
+            elif key not in keys.known and not keys.ignores_others:
                 self.report(key, unknown_key(key, what, keys.known), of_key=True)
 
 

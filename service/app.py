@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
@@ -31,9 +32,11 @@ from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
+from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
 from service.codec import encode
 from service.config.settings import AlertsSettings, Settings
-from service.documents import load_routes, load_rule_groups
+from service.data_directory import DataDirectory
+from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -54,7 +57,7 @@ from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
 from service.query_api import query_routes
-from service.reloading import Documents, Reloader
+from service.reloading import Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
@@ -62,8 +65,6 @@ from service.telemetry.providers import Telemetry
 
 _LOG: Final = logging.getLogger(__name__)
 
-CONNECTIONS_CHECK: Final = "gateway-connections"
-HTTP_POOL_CHECK: Final = "http-pool"
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
 
 
@@ -91,6 +92,7 @@ class App:
         span_processors: Sequence[SpanProcessor] = (),
         log_stream: TextIO | None = None,
         reread: Callable[[], Settings] | None = None,
+        locate: Callable[[Problem], Problem] = lambda problem: problem,
     ) -> None:
         """Build the parts; nothing runs yet.
 
@@ -102,6 +104,7 @@ class App:
             span_processors: More consumers of finished spans.
             log_stream: Where log lines go; standard error by default.
             reread: Reads the settings again for ``reload``; they stay as they are by default.
+            locate: Finds the place of what a reload finds wrong with settings that were reread.
 
         Raises:
             ConfigurationError: Settings, rules or routes that cannot be used.
@@ -111,6 +114,7 @@ class App:
         self._random = random or Random()  # noqa: S311 - jitter, not a secret
         self._parts = Parts()
         self._started = False
+        self._was_started = False
         # What can be refused comes before telemetry, whose exporters have threads from the start.
         self.store = SeriesStore(
             clock=self._clock,
@@ -121,10 +125,12 @@ class App:
                 settings.alerts.max_memory,
             ),
         )
-        self._snapshot = SnapshotFile(settings.service.data_dir / SNAPSHOT_FILE, self.store)
-        self.engine = Engine(self.store)
-        _check_names(settings)
-        self._rules, self._routing = self._load_documents(settings.alerts)
+        self._data = DataDirectory(settings.service.data_dir)
+        self._snapshot = SnapshotFile(self._data.path / SNAPSHOT_FILE, self.store)
+        self.engine = Engine(self.store, features=settings.alerts.promql_features)
+        self._rules, self._routing = read_configured(
+            settings, engine=self.engine, environment=environment
+        )
         self.telemetry = Telemetry(
             settings,
             environment=environment,
@@ -157,6 +163,7 @@ class App:
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
+        self._locate = locate
         self.alerting: Alerting
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
@@ -176,6 +183,7 @@ class App:
 
         Raises:
             StartError: A port cannot be had.
+            ConfigurationError: The data directory cannot be used, or another process has it.
             StorageError: The database cannot be used.
         """
         try:
@@ -183,7 +191,9 @@ class App:
         except BaseException:
             await self.aclose()
             raise
-        self._started = True
+        self._started = self._was_started = True
+        for doubt in doubts(self.settings):
+            _LOG.warning("%s", self._locate(doubt))
         _LOG.info("gateway on %s, operations on %s", self.gateway_url, self.operations_url)
         return self
 
@@ -239,7 +249,11 @@ class App:
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
+        # Ports and the data directory are had before anything is read, sent or written: what fails
+        # later is rare, and a start that fails must not touch the state of a process that runs.
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
+        await parts.start("gateway listener", self._gateway_listener, stop_timeout_s=5)
+        await parts.start("data directory", self._data, stop_timeout_s=5)
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
@@ -255,20 +269,22 @@ class App:
         self._add_jobs()
         self._observe()
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
-        # The last to come up and the first to drain: clients find everything else running.
+        # The first to go: clients are drained while everything else is still running.
         await parts.start(
-            "gateway", self._serving(), stop_timeout_s=settings.gateway.drain_timeout + 5
+            "gateway", self._draining(), stop_timeout_s=settings.gateway.drain_timeout + 5
         )
 
     def _alerting(self) -> Alerting:
         settings = self.settings.alerts
-        database = self.settings.service.data_dir / "gatewatch.db"
+        url = settings.storage_url
+        if not url:
+            url = f"sqlite:///{self._data.private_file('gatewatch.db').absolute()}"
         return Alerting(
             engine=self.engine,
             store=self.store,
             groups=self._rules,
             routing=self._routing,
-            database=Database(settings.storage_url or f"sqlite:///{database.absolute()}"),
+            database=Database(url),
             transport=PoolTransport(self._pool),
             clock=self._clock,
             random=self._random,
@@ -301,7 +317,10 @@ class App:
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, alerts: AlertsSettings) -> Documents:
-        return load_rule_groups(alerts, self.engine), load_routes(alerts)
+        try:
+            return read_documents(alerts, self.engine)
+        except ConfigurationError as error:
+            raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
@@ -339,7 +358,10 @@ class App:
 
     @asynccontextmanager
     async def _keeping_series(self) -> AsyncIterator[None]:
-        """Have the series of the process before, and leave them to the next."""
+        """Have the series of the process before, and leave them to the next.
+
+        A process that never came up leaves what it found.
+        """
         size = await asyncio.to_thread(self._snapshot.load)
         if size is not None:
             _LOG.info("%d series restored, %d bytes", size.series, size.bytes)
@@ -347,7 +369,8 @@ class App:
             yield
         finally:
             try:
-                await asyncio.to_thread(self._snapshot.save)
+                if self._was_started:
+                    await asyncio.to_thread(self._snapshot.save)
             except OSError as error:
                 _LOG.error("the series were not written, the next start has older ones: %s", error)
 
@@ -402,6 +425,7 @@ class App:
     def _listener_for_clients(self) -> Listener:
         settings = self.settings.gateway
         application = self.gateway.application()
+        application.middlewares.append(self._when_started)
         self._requests.install(application)
         return Listener(
             "gateway",
@@ -411,24 +435,38 @@ class App:
             setting="gateway.port",
         )
 
+    @web.middleware
+    async def _when_started(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Send clients away that come while the other parts are still starting."""
+        if self._was_started:
+            return await handler(request)
+        body = encode({"status": "starting"})
+        return web.Response(status=503, body=body, content_type="application/json")
+
     @asynccontextmanager
-    async def _serving(self) -> AsyncIterator[None]:
-        """Take connections; on leaving, stop taking them and drain those that are open."""
-        async with self._gateway_listener as listener:
-            try:
-                yield
-            finally:
-                await listener.stop_accepting()
-                # Half of the time is for clients, at most; the other parts must end as well.
-                report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
-                if report.closed or report.aborted:
-                    _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
+    async def _draining(self) -> AsyncIterator[None]:
+        """On leaving, take no more connections and drain those that are open."""
+        listener = self._gateway_listener
+        try:
+            yield
+        finally:
+            await listener.stop_accepting()
+            # Half of the time is for clients, at most; the other parts must end as well.
+            report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
+            await listener.aclose()
+            if report.closed or report.aborted:
+                _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
 
 
-async def serve(settings: Settings, reread: Callable[[], Settings] | None = None) -> int:
+async def serve(
+    settings: Settings,
+    reread: Callable[[], Settings] | None = None,
+    locate: Callable[[Problem], Problem] = lambda problem: problem,
+) -> int:
     """Run until SIGTERM or SIGINT and return the exit code; a second signal does not wait.
 
-    SIGHUP has the configuration read again, for which ``reread`` reads the settings.
+    SIGHUP has the configuration read again, for which ``reread`` reads the settings and ``locate``
+    finds the places of problems in them.
     """
     stop = asyncio.Event()
     hang_up = asyncio.Event()
@@ -437,7 +475,7 @@ async def serve(settings: Settings, reread: Callable[[], Settings] | None = None
         loop.add_signal_handler(number, stop.set)
     # Also before the parts are up, as it would end the process otherwise.
     loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    app = App(settings, environment=os.environ, reread=reread)
+    app = App(settings, environment=os.environ, reread=reread, locate=locate)
     async with app, asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
         await stop.wait()
@@ -458,11 +496,3 @@ async def _reload_on(event: asyncio.Event, app: App) -> None:
             continue  # logged and counted where it happened
         except Exception:  # noqa: BLE001 - supervisor: a defect here must not end the process
             _LOG.exception("the configuration could not be reloaded")
-
-
-def _check_names(settings: Settings) -> None:
-    """Refuse configured checks that are called like the built-in ones."""
-    taken = {CONNECTIONS_CHECK, HTTP_POOL_CHECK} & {check.name for check in settings.health.checks}
-    if taken:
-        message = f"health.checks: {', '.join(sorted(taken))} is a built-in check; rename yours"
-        raise ConfigurationError([Problem("settings", 0, 0, message)])

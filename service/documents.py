@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
 
-from alerts.errors import DocumentError
-from alerts.promql.engine import Engine
+from alerts.errors import DocumentError, Problem
 from alerts.routing.config import load_routing
 from alerts.routing.model import RoutingConfig, log_routing
 from alerts.rules.file import find_rule_files, load_rules
-from alerts.rules.model import GroupDefinition
+from alerts.rules.model import GroupDefinition, RuleEngine
 from service.channels import channel_reader
 from service.config.settings import AlertsSettings
 from service.errors import ConfigurationError
 
+Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
+"""What the files besides the settings say: rules and routes."""
 
-def load_rule_groups(alerts: AlertsSettings, engine: Engine) -> tuple[GroupDefinition, ...]:
-    """Read the configured rule files and the rules gatewatch ships.
+
+def read_documents(alerts: AlertsSettings, engine: RuleEngine) -> Documents:
+    """Return the rules and routes that the settings name.
 
     Raises:
-        ConfigurationError: Something is wrong in them; lists all problems.
+        ConfigurationError: A file is missing or wrong; lists the problems of all files. Those that
+            are missing are told at the setting that names them.
     """
-    with ExitStack() as stack, _as_configuration():
-        rule_files = list(find_rule_files(alerts.rule_files, base_dir=Path()))
+    problems: list[Problem] = []
+    rules: Sequence[GroupDefinition] = ()
+    routing = log_routing()
+    found = find_rule_files(alerts.rule_files, base_dir=Path())
+    for index, path in found.missing:
+        message = f"there is no such rule file: {path}"
+        problems.append(Problem(f"alerts.rule_files[{index}]", 0, 0, message))
+    try:
+        rules = _load_rules(found.paths, alerts, engine)
+    except DocumentError as error:
+        problems += error.problems
+    try:
+        routing = _load_routing(alerts)
+    except DocumentError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigurationError(problems)
+    return rules, routing
+
+
+def _load_rules(
+    paths: Sequence[Path], alerts: AlertsSettings, engine: RuleEngine
+) -> tuple[GroupDefinition, ...]:
+    """Read the configured rule files and the rules gatewatch ships."""
+    with ExitStack() as stack:
+        rule_files = list(paths)
         if alerts.default_rules:
             shipped = files("alerts.rules") / "packs" / "gatewatch.yaml"
             rule_files.insert(0, stack.enter_context(as_file(shipped)))
         return load_rules(rule_files, engine=engine, default_interval_s=alerts.evaluation_interval)
 
 
-def load_routes(alerts: AlertsSettings) -> RoutingConfig:
-    """Read the routes; without a file alerts go to the log.
-
-    Raises:
-        ConfigurationError: Something is wrong in the file; lists all problems.
-    """
-    if alerts.alertmanager_config is None:
+def _load_routing(alerts: AlertsSettings) -> RoutingConfig:
+    """Read the routes; without a file alerts go to the log."""
+    file = alerts.alertmanager_config
+    if file is None:
         return log_routing()
-    with _as_configuration():
-        return load_routing(alerts.alertmanager_config, channels=channel_reader(alerts))
-
-
-@contextmanager
-def _as_configuration() -> Iterator[None]:
-    """Report what is wrong in rule and routing files as configuration errors."""
-    try:
-        yield
-    except DocumentError as error:
-        raise ConfigurationError(list(error.problems)) from error
+    if not file.exists():
+        message = f"there is no such file: {file}"
+        raise DocumentError([Problem("alerts.alertmanager_config", 0, 0, message)])
+    return load_routing(file, channels=channel_reader(alerts))

@@ -18,6 +18,8 @@ Subclasses live beside the code that raises them and carry their data as attribu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from alerts.errors import Problem
 
 
@@ -35,6 +37,10 @@ class ConfigurationError(GatewatchError):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+    def located(self, locate: Callable[[Problem], Problem]) -> ConfigurationError:
+        """Return the same error with the place of each problem, as far as it can be told."""
+        return ConfigurationError([locate(problem) for problem in self.problems])
 
 
 class StopError(GatewatchError):

@@ -62,7 +62,13 @@ class Listener:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._runner.cleanup()
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the port and all connections; closing it again does nothing."""
+        self._site = None
+        if self._runner.server is not None:
+            await self._runner.cleanup()
 
     @property
     def url(self) -> str:

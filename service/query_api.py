@@ -48,6 +48,7 @@ def query_routes(
         flags={
             "storage.tsdb.retention.time": format_duration(alerts.retention),
             "rules.evaluation-interval": format_duration(alerts.evaluation_interval),
+            "enable-feature": ",".join(alerts.promql_features),
         },
         hostname=platform.node(),
         directory=str(Path.cwd()),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +13,8 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from alerts.routing.model import RoutingConfig
-from alerts.rules.model import GroupDefinition
 from service.config.settings import AlertsSettings, Settings
+from service.documents import Documents
 from service.errors import GatewatchError
 from service.rule_jobs import RuleJobs
 
@@ -32,9 +31,6 @@ RELOADABLE: Final = frozenset(
     )
 )
 """The settings that take effect when the configuration is read again."""
-
-Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
-"""What the files besides the settings say: rules and routes."""
 
 
 @dataclass(slots=True)

@@ -15,6 +15,7 @@ from alerts.promql import plan
 from alerts.promql.context import Context
 from alerts.promql.errors import PromQLError
 from alerts.promql.evaluator import Value, evaluate, windows
+from alerts.promql.features import DELAYED_NAME_REMOVAL
 from alerts.promql.limits import Budget, QueryLimits
 from alerts.promql.notes import Notes
 from alerts.promql.plan import Query
@@ -37,9 +38,8 @@ class Engine:
         max_samples: Samples one query may load before it is refused.
         subquery_step_s: The step of subqueries that name none, in seconds.
         delays_name_removal: Take the metric name off results when the query is done instead of
-            in each operator (Prometheus: ``--enable-feature=promql-delayed-name-removal``).
-        features: Experimental features that are enabled, by Prometheus's names:
-            ``promql-experimental-functions``.
+            in each operator; the feature ``promql-delayed-name-removal`` does the same.
+        features: Features that are enabled, those of ``alerts.promql.features``.
         clock: Tells how long a query has taken; the machine's when not given.
     """
 
@@ -58,7 +58,7 @@ class Engine:
         self._lookback_ms = round(lookback_s * 1000)
         self._max_samples = max_samples
         self._subquery_step_ms = round(subquery_step_s * 1000)
-        self._delays_names = delays_name_removal
+        self._delays_names = delays_name_removal or DELAYED_NAME_REMOVAL in features
         self._features = frozenset(features)
         self._clock: Clock = clock or SystemClock()
         self._queries: OrderedDict[str, Query] = OrderedDict()

@@ -9,12 +9,13 @@ Source: Prometheus, promql/parser (``ParseSeriesDesc``, ``ParseMetric``) and its
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from alerts.durations import parse_duration
-from alerts.errors import AlertsError, DurationError
+from alerts.errors import AlertsError
 from alerts.promql.native import NativeHistogram
 from alerts.series.bits import STALE
 from alerts.series.labels import METRIC_NAME, Labels
@@ -96,6 +97,15 @@ def parse_metric(text: str) -> Labels:
     if not reader.is_at_end():
         raise reader.error("a metric ends before this")
     return labels
+
+
+def parse_leading_metric(text: str) -> Labels:
+    """Return the labels of the metric that a text begins with, whatever follows it.
+
+    Raises:
+        NotationError: The metric does not end in the text, or is none.
+    """
+    return _Reader(text).metric()
 
 
 def parse_values(text: str) -> list[SequenceValue]:
@@ -219,7 +229,7 @@ class _Reader:
         try:
             value = _number(found["start"])
             step = _number(found["step"]) if found["step"] else 0.0
-        except DurationError as error:
+        except ValueError as error:
             self.position = found.start()
             raise self.error(str(error)) from error
         values: list[SequenceValue] = []
@@ -262,9 +272,13 @@ class _Reader:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         pass
+    else:
+        if math.isinf(number) and text[-1] in "0123456789.":
+            raise ValueError("the number is out of range")
+        return number
     sign = -1.0 if text.startswith("-") else 1.0
     return sign * parse_duration(text.lstrip("+-"))
 

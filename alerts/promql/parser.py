@@ -14,6 +14,7 @@ from typing import Final
 
 from alerts.promql import spans
 from alerts.promql.checks import check_binary, check_call, expect, failure, type_name
+from alerts.promql.features import EXPERIMENTAL_FUNCTIONS
 from alerts.promql.nodes import (
     Aggregate,
     At,
@@ -34,7 +35,6 @@ from alerts.promql.nodes import (
 from alerts.promql.readers import MAX_DEPTH, PRECEDENCE, UNARY, DurationReader, too_deep
 from alerts.promql.signatures import (
     AGGREGATIONS,
-    EXPERIMENTAL_FUNCTIONS,
     FUNCTIONS,
     UNSUPPORTED,
 )
@@ -294,8 +294,8 @@ class _Parser(DurationReader):
         if signature.experimental and EXPERIMENTAL_FUNCTIONS not in self._features:
             raise failure(
                 token.pos,
-                f'function "{name}" is not enabled; it is experimental '
-                f"(feature {EXPERIMENTAL_FUNCTIONS})",
+                f'function "{name}" is not enabled; it is experimental and needs '
+                f"{EXPERIMENTAL_FUNCTIONS} in alerts.promql_features or --enable-feature",
             )
         args = self.arguments()
         check_call(name, signature, args, token.pos)

@@ -12,9 +12,6 @@ from typing import Final
 
 from alerts.promql.values import ValueKind
 
-EXPERIMENTAL_FUNCTIONS: Final = "promql-experimental-functions"
-"""The feature that enables experimental functions, as Prometheus names it."""
-
 _KINDS: Final[Mapping[str, ValueKind]] = MappingProxyType(
     {"v": "vector", "s": "scalar", "m": "matrix", "t": "string"}
 )

@@ -5,6 +5,7 @@ Source: promql/parser/lex.go; strings are Go's, numbers are Go's or durations.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Final, Literal, NamedTuple
 
@@ -13,6 +14,7 @@ from alerts.errors import DurationError
 from alerts.promql.errors import PromQLError
 
 _MAX_LENGTH: Final = 65_536
+_MAX_INTEGER: Final = 2**63 - 1
 
 Kind = Literal["number", "string", "name", "operator", "end"]
 
@@ -126,15 +128,33 @@ def _unexpected(expression: str, pos: int) -> PromQLError:
 
 
 def _number(text: str, pos: int) -> float:
+    """Return what a number comes to, read as Go reads it: an integer if it is one, else a float."""
     try:
         if text[:2] in ("0x", "0X"):
-            return float(int(text, 16))
+            return float(_integer(text, 16))
         if re.fullmatch(r"0[0-7_]*[0-7]", text):
-            # Go reads integers with a leading zero as octal.
-            return float(int(text, 8))
-        return float(text)
-    except (OverflowError, ValueError):
-        raise PromQLError(f'parse error: error parsing number: "{text}"', offset=pos) from None
+            # Go reads integers with a leading zero as octal, those that are too large as decimal.
+            octal = int(text, 8)
+            return float(octal if octal <= _MAX_INTEGER else text)
+        number = float(text)
+    except ValueError:
+        raise _bad_number(text, "invalid syntax", pos) from None
+    if math.isinf(number):
+        raise _bad_number(text, "value out of range", pos)
+    return number
+
+
+def _integer(text: str, base: int) -> int:
+    number = int(text, base)
+    if number > _MAX_INTEGER:
+        raise ValueError("Go has no such integer, and no such float either")
+    return number
+
+
+def _bad_number(text: str, reason: str, pos: int) -> PromQLError:
+    """Return the error with the words of Go's strconv, as Prometheus passes them on."""
+    message = f'error parsing number: strconv.ParseFloat: parsing "{text}": {reason}'
+    return PromQLError(f"parse error: {message}", offset=pos)
 
 
 _ESCAPE: Final = re.compile(

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import glob
 import logging
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,8 +38,6 @@ _GROUP_KEYS: Final = Keys(("name", "interval", "query_offset", "limit", "labels"
 _RULE_KEYS: Final = Keys(
     ("record", "alert", "expr", "for", "keep_firing_for", "labels", "annotations")
 )
-_DOCUMENT_START: Final = re.compile(r"---(?:[ \t].*)?")
-_OUTSIDE_DOCUMENTS: Final = re.compile(r"[ \t]*(?:#.*)?|%.*|\.\.\.(?:[ \t].*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,45 +57,62 @@ class RuleFiles:
     duplicates: tuple[Problem, ...] = ()
 
 
-def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> tuple[Path, ...]:
-    """Return the files that paths and globs name, each once, in order.
+@dataclass(frozen=True, slots=True)
+class FoundFiles:
+    """What paths and globs of rule files came to.
+
+    Attributes:
+        paths: The files, each once, in order.
+        missing: The index and full path of each path without wildcards that names no file.
+    """
+
+    paths: tuple[Path, ...]
+    missing: tuple[tuple[int, Path], ...] = ()
+
+
+def find_rule_files(patterns: Iterable[str], *, base_dir: Path) -> FoundFiles:
+    """Look for the files that paths and globs name.
 
     A glob that matches nothing is only logged: a directory of rules may be empty for a while.
-
-    Raises:
-        DocumentError: A path without wildcards names no file.
     """
     found: dict[Path, None] = {}
-    problems: list[Problem] = []
-    for pattern in patterns:
+    missing: list[tuple[int, Path]] = []
+    for index, pattern in enumerate(patterns):
         # Path.glob refuses absolute patterns, which is what settings are resolved to.
         names = glob.glob(str(base_dir / pattern), recursive=True)  # noqa: PTH207 - see above
         files = [path for path in map(Path, sorted(names)) if path.is_file()]
         if not files and glob.has_magic(pattern):
             _log.warning("no rule file matches %s in %s", pattern, base_dir)
         elif not files:
-            message = "there is no such rule file"
-            problems.append(Problem(str(base_dir / pattern), 0, 0, message))
+            missing.append((index, base_dir / pattern))
         found.update(dict.fromkeys(files))
-    if problems:
-        raise DocumentError(problems)
-    return tuple(found)
+    return FoundFiles(tuple(found), tuple(missing))
 
 
 def load_rules(
-    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+    files: Iterable[Path],
+    *,
+    engine: RuleEngine,
+    default_interval_s: float,
+    ignores_unknown_keys: bool = False,
 ) -> tuple[GroupDefinition, ...]:
     """Read rule files.
 
     Args:
-        files: The files, as ``find_rule_files`` returns them.
+        files: The files, as ``find_rule_files`` finds them.
         engine: Prepares the expressions.
         default_interval_s: Seconds between evaluations of groups that do not say.
+        ignores_unknown_keys: Let keys pass that the format has not, such as notes of other tools.
 
     Raises:
         DocumentError: Something is wrong; lists the problems of all files.
     """
-    found = check_rules(files, engine=engine, default_interval_s=default_interval_s)
+    found = check_rules(
+        files,
+        engine=engine,
+        default_interval_s=default_interval_s,
+        ignores_unknown_keys=ignores_unknown_keys,
+    )
     for warning in found.warnings:
         _log.warning("%s", warning)
     if found.problems:
@@ -107,7 +121,11 @@ def load_rules(
 
 
 def check_rules(
-    files: Iterable[Path], *, engine: RuleEngine, default_interval_s: float
+    files: Iterable[Path],
+    *,
+    engine: RuleEngine,
+    default_interval_s: float,
+    ignores_unknown_keys: bool = False,
 ) -> RuleFiles:
     """Read rule files and tell everything there is to say about them; arguments as above."""
     groups: list[GroupDefinition] = []
@@ -120,7 +138,7 @@ def check_rules(
         except DocumentError as error:
             problems += error.problems
             continue
-        reader = _Reader(document, engine, default_interval_s)
+        reader = _Reader(document, engine, default_interval_s, ignores_unknown_keys)
         groups += reader.groups() if document.data is not None else ()
         problems += reader.problems
         warnings += _second_document(document)
@@ -132,16 +150,11 @@ def check_rules(
 
 def _second_document(document: Document) -> list[Problem]:
     """Return a warning where a second YAML document starts."""
-    is_inside = False
-    for number, line in enumerate(document.source.splitlines(), 1):
-        if _DOCUMENT_START.fullmatch(line):
-            if is_inside:
-                message = "a second YAML document starts here; it is ignored"
-                return [Problem(document.file, number, 1, message)]
-            is_inside = True
-        elif not _OUTSIDE_DOCUMENTS.fullmatch(line):
-            is_inside = True
-    return []
+    place = document.second()
+    if place is None:
+        return []
+    message = "a second YAML document starts here; it is ignored"
+    return [Problem(document.file, place.line, place.column, message)]
 
 
 def read_groups(
@@ -162,6 +175,7 @@ class _Reader:
     document: Document
     engine: RuleEngine
     default_interval_s: float
+    ignores_unknown_keys: bool = False
     problems: list[Problem] = field(default_factory=list)
     duplicates: list[Problem] = field(default_factory=list)
     _places: dict[tuple[str, Labels], Position] = field(default_factory=dict)
@@ -170,22 +184,24 @@ class _Reader:
         top = open_section(self.document, (), self.document.data, self.problems, "a rule file")
         if top is None:
             return ()
-        top.check_keys(_FILE_KEYS, "a rule file")
+        top.check_keys(self.keys(_FILE_KEYS), "a rule file")
         groups: list[GroupDefinition] = []
         seen: set[str] = set()
-        for section in top.sections("groups", _GROUP_KEYS, "a group"):
+        for section in top.sections("groups", self.keys(_GROUP_KEYS), "a group"):
             group = self.group(section)
-            if group.name in seen:
+            if group.name and group.name in seen:
                 section.report("name", f"a group named {group.name!r} is in this file already")
             seen.add(group.name)
             groups.append(group)
         return tuple(groups)
 
+    def keys(self, keys: Keys) -> Keys:
+        return replace(keys, ignores_others=self.ignores_unknown_keys)
+
     def group(self, section: Section) -> GroupDefinition:
         labels = self.labels(section)
-        members = [
-            rule for rule in section.sections("rules", _RULE_KEYS, "a rule") if self.is_rule(rule)
-        ]
+        found = section.sections("rules", self.keys(_RULE_KEYS), "a rule")
+        members = [rule for rule in found if self.is_rule(rule)]
         has_alerts = any(rule.data.get("alert") for rule in members)
         # Only the labels of alerts are templates.
         templates = self.templates(section, "labels", labels) if has_alerts else {}
@@ -312,8 +328,11 @@ class _Reader:
     def check_names(self, section: Section, key: str, entries: dict[str, str]) -> None:
         for name in entries:
             if not _is_name(name):
-                what = "it is not UTF-8 text" if name else "it is empty"
-                message = f"{name!r} is no name for one of the {key}: {what}"
+                message = (
+                    f"{name!r} is no name for one of the {key}: it is not UTF-8 text"
+                    if name
+                    else f"one of the {key} has an empty name"
+                )
                 self.report_entry(section, key, name, message)
 
     def templates(self, section: Section, key: str, entries: dict[str, str]) -> dict[str, Template]:

@@ -15,7 +15,13 @@ from typing import Final
 from alerts.documents import Document, read_document
 from alerts.errors import DocumentError, Problem
 from alerts.promql.native import NativeHistogram
-from alerts.promql.notation import NotationError, SequenceValue, parse_metric, parse_series
+from alerts.promql.notation import (
+    NotationError,
+    SequenceValue,
+    parse_leading_metric,
+    parse_metric,
+    parse_series,
+)
 from alerts.sections import Keys, Section, open_section
 from alerts.series.labels import Labels
 
@@ -239,11 +245,7 @@ class _Reader:
             try:
                 labels, numbers = parse_series(f"{series} {values}")
             except NotationError as error:
-                # The reader sees one text; people see two keys.
-                is_metric = error.offset <= len(series)
-                key = "series" if is_metric else "values"
-                offset = error.offset - (0 if is_metric else len(series) + 1)
-                message = f"{key}: {error} (character {offset + 1} of the text)"
+                key, message = _explain(series, error)
                 problems.append(self.document.problem((*each.path, key), message))
                 continue
             found[labels] = numbers
@@ -307,6 +309,17 @@ class _Reader:
             return float(value)
         section.report(key, f"{key} must be a number, .inf, -.inf or .nan, not {text!r}")
         return 0.0
+
+
+def _explain(series: str, error: NotationError) -> tuple[str, str]:
+    """Return the key an error belongs to, and the message: one text was read, people see two."""
+    try:
+        parse_leading_metric(series)
+    except NotationError as unfinished:
+        error = unfinished
+    if error.offset <= len(series):
+        return "series", f"series: {error} (character {error.offset + 1} of the text)"
+    return "values", f"values: {error} (character {error.offset - len(series)} of the text)"
 
 
 def _place(section: Section) -> Place:

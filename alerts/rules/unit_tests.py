@@ -50,6 +50,23 @@ _KEEP_EVERYTHING_S: Final = 1e12
 
 
 @dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How the rules of a test are read and evaluated.
+
+    Attributes:
+        features: The features of ``alerts.promql.features`` that are enabled.
+        ignores_unknown_keys: Let keys of rule files pass that the format has not.
+    """
+
+    features: frozenset[str] = frozenset()
+    ignores_unknown_keys: bool = False
+
+
+DEFAULT_OPTIONS: Final = RunOptions()
+"""Rules as a process without settings takes them."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Something that is not as expected.
 
@@ -109,6 +126,7 @@ def run_rule_tests(
     clock: Clock,
     wants: Callable[[str], bool] = lambda _: True,
     with_series: bool = False,
+    options: RunOptions = DEFAULT_OPTIONS,
 ) -> FileResult:
     """Run the tests of a file.
 
@@ -117,6 +135,7 @@ def run_rule_tests(
         clock: Measures how long tests take.
         wants: Tells by their names which tests to run; a test without a name has the empty one.
         with_series: Whether results carry every series, for people who debug rules.
+        options: How rules are read.
     """
     try:
         tests = read_rule_tests(path)
@@ -127,11 +146,13 @@ def run_rule_tests(
     groups: tuple[GroupDefinition, ...] = ()
     if wanted:
         try:
-            groups = _groups(tests, files)
+            groups = _groups(tests, files, options)
         except DocumentError as error:
             return FileResult(tests.file, problems=error.problems, warnings=warnings)
     results = [
-        _timed(_Run(tests, test, groups), test.name or f"unnamed#{index}", clock, with_series)
+        _timed(
+            _Run(tests, test, groups, options), test.name or f"unnamed#{index}", clock, with_series
+        )
         for index, test in wanted
     ]
     return FileResult(tests.file, tuple(results), warnings=warnings)
@@ -149,11 +170,18 @@ def _rule_files(tests: RuleTestFile, directory: Path) -> tuple[list[Path], tuple
     return files, tuple(warnings)
 
 
-def _groups(tests: RuleTestFile, files: Iterable[Path]) -> tuple[GroupDefinition, ...]:
+def _groups(
+    tests: RuleTestFile, files: Iterable[Path], options: RunOptions
+) -> tuple[GroupDefinition, ...]:
     """Read the rules, in the order they are to be evaluated in."""
     store = SeriesStore(clock=ManualClock(0.0), retention_s=_KEEP_EVERYTHING_S)
     unique = dict.fromkeys(files)
-    groups = load_rules(unique, engine=Engine(store), default_interval_s=60.0)
+    groups = load_rules(
+        unique,
+        engine=Engine(store, features=options.features),
+        default_interval_s=60.0,
+        ignores_unknown_keys=options.ignores_unknown_keys,
+    )
     order = {name: index for index, name in enumerate(tests.group_order)}
     return tuple(sorted(groups, key=lambda group: order.get(group.name, 0)))
 
@@ -177,7 +205,11 @@ class _Run:
     """One test at work."""
 
     def __init__(
-        self, tests: RuleTestFile, test: RuleTest, groups: Sequence[GroupDefinition]
+        self,
+        tests: RuleTestFile,
+        test: RuleTest,
+        groups: Sequence[GroupDefinition],
+        options: RunOptions,
     ) -> None:
         self.failures: list[Failure] = []
         self._test = test
@@ -188,6 +220,7 @@ class _Run:
             self._store,
             lookback_s=_LOOKBACK_MS / 1000,
             subquery_step_s=self._interval_ms / 1000,
+            features=options.features,
         )
         self._histograms: dict[Labels, list[tuple[int, NativeHistogram | None]]] = {}
         self._inputs = [

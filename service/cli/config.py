@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from alerts.errors import DocumentError, Problem
+from alerts.errors import Problem
 from service.cli import options
 from service.cli.output import (
     EXIT_FAILED,
@@ -15,12 +16,13 @@ from service.cli.output import (
     write_json,
     write_line,
     write_problems,
+    write_warnings,
     write_yaml,
 )
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from service.config.settings import AlertsSettings
+    from service.config.sources import LoadedSettings
 
 FileArgument = Annotated[
     Path | None,
@@ -49,28 +51,36 @@ def build() -> typer.Typer:
 
 def check(
     file: FileArgument = None,
+    config: options.ConfigOption = None,
     settings: options.SetOption = None,
     as_json: options.JSONOption = False,
 ) -> None:
     """Check the configuration and the files it names.
 
-    Looks at the file, at GATEWATCH_* variables and at --set, and prints every problem as
-    file:line:column. The exit code is 1 if there is one.
+    Looks at the file, at GATEWATCH_* and OTEL_* variables and at --set, and prints every problem
+    as file:line:column. The exit code is 1 if there is one.
     """
+    from service.checking import doubts
+
+    file = _one_of(file, config)
     problems: list[Problem] = []
+    warnings: list[Problem] = []
     read: Path | None = file
     try:
         loaded = options.load(file, settings)
         read = loaded.file
-        problems += _problems_of_named_files(loaded.settings.alerts)
+        problems = _problems_of(loaded)
+        warnings = [loaded.located(doubt) for doubt in doubts(loaded.settings)]
     except ConfigurationError as error:
         problems += error.problems
     if as_json:
-        write_json(problems_as_data(problems))
-    elif problems:
-        write_problems(problems)
+        listed = problems_as_data(warnings)["problems"]
+        write_json({**problems_as_data(problems), "warnings": listed})
     else:
-        write_line(f"{read or 'defaults (there is no gatewatch.yaml here)'}: good")
+        write_warnings(warnings)
+        write_problems(problems)
+        if not problems:
+            write_line(f"{read or 'defaults (there is no gatewatch.yaml here)'}: good")
     if problems:
         raise typer.Exit(EXIT_FAILED)
 
@@ -86,6 +96,7 @@ def schema() -> None:
 
 
 def show(
+    file: FileArgument = None,
     config: options.ConfigOption = None,
     settings: options.SetOption = None,
     as_json: options.JSONOption = False,
@@ -96,28 +107,31 @@ def show(
     """
     from service.config.show import as_yaml, plain
 
-    loaded = options.load(config, settings)
+    loaded = options.load(_one_of(file, config), settings)
     if as_json:
         write_json(plain(loaded.settings))
     else:
         write_yaml(as_yaml(loaded))
 
 
-def _problems_of_named_files(alerts: AlertsSettings) -> list[Problem]:
-    """Return what is wrong with the files that the configuration names."""
-    from alerts.routing.config import load_routing
-    from alerts.rules.file import find_rule_files
-    from service.channels import channel_reader
-    from service.cli.rules import read_rules
+def _one_of(file: Path | None, config: Path | None) -> Path | None:
+    if file is not None and config is not None:
+        raise typer.BadParameter(f"{file} is given as well; name one file", param_hint="--config")
+    return file or config
 
-    problems: list[Problem] = []
+
+def _problems_of(loaded: LoadedSettings) -> list[Problem]:
+    """Return what a process with these settings would be refused for."""
+    from alerts.clock import SystemClock
+    from alerts.promql.engine import Engine
+    from alerts.series.store import SeriesStore
+    from service.checking import read_configured
+
+    settings = loaded.settings
+    store = SeriesStore(clock=SystemClock(), retention_s=settings.alerts.retention)
+    engine = Engine(store, features=settings.alerts.promql_features)
     try:
-        read_rules(find_rule_files(alerts.rule_files, base_dir=Path()))
-    except DocumentError as error:
-        problems += error.problems
-    if alerts.alertmanager_config is not None:
-        try:
-            load_routing(alerts.alertmanager_config, channels=channel_reader(alerts))
-        except DocumentError as error:
-            problems += error.problems
-    return problems
+        read_configured(settings, engine=engine, environment=os.environ)
+    except ConfigurationError as error:
+        return list(error.located(loaded.located).problems)
+    return []

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import re
+import shlex
+import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,6 +15,9 @@ from alerts.errors import AlertsError, DocumentError
 from service.cli import config, notify, query, routes, rules, running, token
 from service.cli.output import EXIT_FAILED, EXIT_USAGE, write_error, write_line, write_problems
 from service.errors import ConfigurationError, GatewatchError
+
+_NEGATION: Final = re.compile(r"-[^-ch]")
+"""What no option of ``gatewatch query`` looks like."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command(args=arguments, prog_name="gatewatch")
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else EXIT_FAILED
+        code = end.code if isinstance(end.code, int) else EXIT_FAILED
+        if code == EXIT_USAGE:
+            _hint(sys.argv[1:] if arguments is None else arguments)
+        return code
     except (ConfigurationError, DocumentError) as error:
         write_problems(error.problems)
         return EXIT_USAGE
@@ -36,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_error("gatewatch", str(error))
         return EXIT_FAILED
     return 0
+
+
+def _hint(arguments: Sequence[str]) -> None:
+    """Say how an expression is given that looks like an option, such as ``-up``."""
+    if arguments[:1] == ["query"]:
+        lookalike = next((text for text in arguments if _NEGATION.match(text)), None)
+        if lookalike is not None:
+            example = f"gatewatch query -- {shlex.quote(lookalike)}"
+            write_error("gatewatch", f"an expression that begins with - stands after --: {example}")
 
 
 def build() -> typer.Typer:

@@ -56,6 +56,12 @@ def write_problems(problems: Iterable[Problem]) -> None:
         write_error(problem.place, problem.message)
 
 
+def write_warnings(warnings: Iterable[Problem]) -> None:
+    """Write what is legal and probably not meant, one a line."""
+    for warning in warnings:
+        write_error(warning.place, f"warning: {warning.message}")
+
+
 def problems_as_data(problems: Iterable[Problem]) -> dict[str, object]:
     """Return the result of a check for machines."""
     found = [

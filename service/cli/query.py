@@ -27,7 +27,15 @@ Row = tuple[str, ...]
 
 
 class QueryError(GatewatchError):
-    """A query that was not answered with data; says why and what to do."""
+    """A query that was not answered with data; says why and what to do.
+
+    Attributes:
+        kind: The ``errorType`` of Prometheus's API.
+    """
+
+    def __init__(self, message: str, kind: str = "unavailable") -> None:
+        self.kind = kind
+        super().__init__(message)
 
 
 def _url(text: str) -> str:
@@ -76,8 +84,13 @@ def query(
     credentials of operations.auth are sent along, also to another URL.
     """
     loaded = options.load(config, settings)
-    base = url or _configured_url(loaded.settings.operations)
-    body = asyncio.run(_ask(loaded.settings, base, expression, time))
+    try:
+        base = url or _configured_url(loaded.settings.operations)
+        body = asyncio.run(_ask(loaded.settings, base, expression, time))
+    except QueryError as error:
+        if as_json:
+            write_json({"status": "error", "errorType": error.kind, "error": str(error)})
+        raise
     for warning in (*body.get("warnings", ()), *body.get("infos", ())):
         write_error("warning", warning)
     if as_json:
@@ -169,8 +182,8 @@ def _success(status: int, data: bytes, base: str) -> dict[str, Any]:
         case {"status": "success", "data": {"resultType": str(), "result": list()}}:
             success: dict[str, Any] = body
             return success
-        case {"status": "error", "error": str(reason)}:
-            raise QueryError(reason)
+        case {"status": "error", "errorType": str(kind), "error": str(reason)}:
+            raise QueryError(reason, kind)
         case _:
             raise QueryError(
                 f"{where} answered with status {status} and no result; "

@@ -10,21 +10,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from alerts.errors import DocumentError, Problem
 from service.cli import options
 from service.cli.output import (
     EXIT_FAILED,
+    EXIT_USAGE,
     problems_as_data,
     write_error,
     write_json,
     write_line,
     write_problems,
+    write_warnings,
 )
 
 if TYPE_CHECKING:
     from alerts.rules.file import RuleFiles
-    from alerts.rules.model import GroupDefinition
-    from alerts.rules.unit_tests import Failure, FileResult
+    from alerts.rules.unit_tests import Failure, FileResult, RunOptions
+
+FeatureOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--enable-feature",
+        metavar="NAME",
+        help="A feature flag of Prometheus, such as promql-experimental-functions; "
+        "can be repeated.",
+        show_default=False,
+    ),
+]
+
+IgnoreOption = Annotated[
+    bool,
+    typer.Option("--ignore-unknown-fields", help="Let keys pass that rule files do not have."),
+]
 
 FilesArgument = Annotated[
     list[Path],
@@ -66,12 +82,14 @@ def check(
     lint_fatal: Annotated[
         bool, typer.Option("--lint-fatal", help="Take what that finds as wrong.")
     ] = False,
+    features: FeatureOption = None,
+    ignore_unknown: IgnoreOption = False,
 ) -> None:
     """Check rule files in Prometheus's format.
 
     Prints every problem as file:line:column. The exit code is 1 if there is one.
     """
-    found = _check(files)
+    found = _check(files, _run_options(features, ignore_unknown=ignore_unknown))
     lints = () if lint is Lint.NONE else found.duplicates
     warnings = [*found.warnings, *(() if lint_fatal else lints)]
     problems = sorted([*found.problems, *(lints if lint_fatal else ())])
@@ -79,7 +97,7 @@ def check(
         listed = problems_as_data(warnings)["problems"]
         write_json({**problems_as_data(problems), "warnings": listed})
     else:
-        _write_warnings(warnings)
+        write_warnings(warnings)
         write_problems(problems)
         for file in files if not problems else ():
             counts = [len(group.rules) for group in found.groups if group.file == str(file)]
@@ -116,19 +134,25 @@ def test(
         ),
     ] = None,
     as_json: options.JSONOption = False,
+    features: FeatureOption = None,
+    ignore_unknown: IgnoreOption = False,
 ) -> None:
     """Run unit tests for rules, in promtool's format.
 
-    The exit code is 1 if a test fails or a file is bad.
+    The exit code is 1 if a test fails or a file is bad, and 2 if the results of --junit cannot
+    be written.
     """
     from alerts.clock import SystemClock
     from alerts.rules.unit_test_report import junit_xml
     from alerts.rules.unit_tests import run_rule_tests
 
     wants = _name_filter(run or ())
+    reading = _run_options(features, ignore_unknown=ignore_unknown)
     results = []
     for file in files:
-        result = run_rule_tests(file, clock=SystemClock(), wants=wants, with_series=debug)
+        result = run_rule_tests(
+            file, clock=SystemClock(), wants=wants, with_series=debug, options=reading
+        )
         results.append(result)
         if not as_json:
             _write_result(result, diff=diff)
@@ -139,29 +163,29 @@ def test(
                 "files": [_as_data(result) for result in results],
             }
         )
+    if run and not any(result.tests or result.problems for result in results):
+        write_error("--run", "warning: no test has a name that it matches")
     if junit is not None:
         try:
             junit.write_text(junit_xml(results), encoding="utf-8")
         except OSError as error:
-            write_error(str(junit), f"cannot write it: {error.strerror}")
-            raise typer.Exit(EXIT_FAILED) from error
+            write_error(str(junit), f"cannot write the results there: {error.strerror}")
+            raise typer.Exit(EXIT_USAGE) from error
     if not all(result.passed for result in results):
         raise typer.Exit(EXIT_FAILED)
 
 
-def read_rules(files: Iterable[Path]) -> tuple[GroupDefinition, ...]:
-    """Read rule files as the running service would.
+def _run_options(features: Iterable[str] | None, *, ignore_unknown: bool) -> RunOptions:
+    from alerts.promql.features import known_features
+    from alerts.rules.unit_tests import RunOptions
 
-    Raises:
-        DocumentError: Something is wrong; lists the problems of all files.
-    """
-    found = _check(files)
-    if found.problems:
-        raise DocumentError(list(found.problems))
-    return found.groups
+    try:
+        return RunOptions(known_features(features or ()), ignore_unknown)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--enable-feature") from error
 
 
-def _check(files: Iterable[Path]) -> RuleFiles:
+def _check(files: Iterable[Path], reading: RunOptions) -> RuleFiles:
     from alerts.clock import SystemClock
     from alerts.promql.engine import Engine
     from alerts.rules.file import check_rules
@@ -170,7 +194,12 @@ def _check(files: Iterable[Path]) -> RuleFiles:
 
     defaults = AlertsSettings()
     store = SeriesStore(clock=SystemClock(), retention_s=defaults.retention)
-    return check_rules(files, engine=Engine(store), default_interval_s=defaults.evaluation_interval)
+    return check_rules(
+        files,
+        engine=Engine(store, features=reading.features),
+        default_interval_s=defaults.evaluation_interval,
+        ignores_unknown_keys=reading.ignores_unknown_keys,
+    )
 
 
 def _name_filter(patterns: Iterable[str]) -> Callable[[str], bool]:
@@ -188,13 +217,8 @@ def _name_filter(patterns: Iterable[str]) -> Callable[[str], bool]:
     return lambda name: any(matches(name) for matches in tests)
 
 
-def _write_warnings(warnings: Iterable[Problem]) -> None:
-    for warning in warnings:
-        write_error(warning.place, f"warning: {warning.message}")
-
-
 def _write_result(result: FileResult, *, diff: bool) -> None:
-    _write_warnings(result.warnings)
+    write_warnings(result.warnings)
     write_problems(result.problems)
     for test_result in result.tests:
         for failure in test_result.failures:

@@ -5,41 +5,39 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from service.config.settings import Settings
-
 from service.cli import options
+from service.errors import ConfigurationError
 
 
 def serve(
     config: options.ConfigOption = None,
     port: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="Short for --set gateway.port=N.", metavar="N"),
     ] = None,
     ops_port: Annotated[
-        int | None,
+        str | None,
         typer.Option(help="Short for --set operations.port=N.", metavar="N"),
     ] = None,
     settings: options.SetOption = None,
 ) -> None:
     """Run the gateway until it is told to stop (Ctrl-C or SIGTERM)."""
-    overrides = list(settings or ())
-    if port is not None:
-        overrides.append(f"gateway.port={port}")
-    if ops_port is not None:
-        overrides.append(f"operations.port={ops_port}")
-    loaded = options.load(config, overrides)
+    # Text, so that what is no port is told as everywhere in the settings.
+    ports = {"--port": ("gateway.port", port), "--ops-port": ("operations.port", ops_port)}
+    given = {option: f"{key}={text}" for option, (key, text) in ports.items() if text is not None}
+    configuration = options.Configuration(config, settings or (), given)
     from service.app import serve as serve_settings
 
-    def reread() -> Settings:
-        return options.load(config, overrides).settings
-
-    raise typer.Exit(_run(serve_settings(loaded.settings, reread)))
+    work = serve_settings(configuration.settings, configuration.reread, configuration.located)
+    try:
+        code = _run(work)
+    except ConfigurationError as error:
+        raise error.located(configuration.located) from error
+    raise typer.Exit(code)
 
 
 def demo() -> None:

@@ -18,16 +18,19 @@ class Source:
         name: The file as the user gave it, the variable or the option.
         directory: What relative paths in these values are relative to.
         document: The file's places; None for a variable or an option.
+        key: The key that the name of an option has in it already, which is not said twice.
     """
 
     name: str
     directory: Path
     document: Document | None = None
+    key: str = ""
 
     def problem(self, path: ValuePath, message: str, *, of_key: bool = False) -> Problem:
         """Return a problem at a value (or its key), as near as the source can tell."""
         if self.document is None:
-            return Problem(self.name, 0, 0, message)
+            said = f"{self.key}: " if self.key else ""
+            return Problem(self.name, 0, 0, message.removeprefix(said))
         return self.document.problem(path, message, of_key=of_key)
 
     def place(self, path: ValuePath) -> str:

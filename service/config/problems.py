@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from alerts.documents import ValuePath
 from alerts.errors import Problem
-from service.config.hiding import hide_password
+from service.config.hiding import hide_secrets_of_urls
 from service.config.layers import Layers
 from service.config.settings import Settings
 from service.config.shapes import Shape, dotted, named, nearest
@@ -123,6 +123,6 @@ def describe(value: object, *, hidden: bool = False) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        shown = hide_password(value)
+        shown = hide_secrets_of_urls(value)
         return repr(shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}...")
     return f"the date {value}" if isinstance(value, datetime.date) else str(value)

@@ -20,6 +20,7 @@ from service.config.types import (
     NamespaceName,
     Port,
     PositiveDuration,
+    PromQLFeature,
     QueueSize,
     Secret,
     Size,
@@ -263,6 +264,18 @@ class HTTPProbeSettings(Section):
     follow_redirects: bool = True
     """Follow up to 10 redirects."""
 
+    @model_validator(mode="after")
+    def _credentials_once(self) -> Self:
+        given = next((name for name in self.headers if name.lower() == "authorization"), None)
+        if given is not None and (self.url.username or self.url.password):
+            raise contradiction(
+                "the credentials in the URL are sent as the header Authorization as well: "
+                "remove the one or the other",
+                ("headers", given),
+                ("url",),
+            )
+        return self
+
 
 class CheckSettings(Section):
     """One health check."""
@@ -345,6 +358,9 @@ class AlertsSettings(Section):
     """Also evaluate the rules gatewatch ships over its own metrics."""
     evaluation_interval: PositiveDuration = 15.0
     """How often groups without an interval of their own are evaluated."""
+    promql_features: tuple[PromQLFeature, ...] = ()
+    """Feature flags of Prometheus for rules and queries: promql-experimental-functions,
+    promql-delayed-name-removal; promql-duration-expr is always on."""
     retention: PositiveDuration = 3600.0
     """How long samples are kept for the rules."""
     max_series: Count = 100_000

@@ -7,8 +7,9 @@ environment variables and ``gatewatch config schema`` are all made from it.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from alerts.documents import ValuePath
 from alerts.durations import format_duration
@@ -101,6 +102,8 @@ class Shape:
         return [node for node in inside if isinstance(node, dict)]
 
 
+_DOTTED: Final = re.compile(r"[a-z_]+(?:\.[a-z_]+|\[[0-9]+\])*", re.ASCII)
+_STEP: Final = re.compile(r"[a-z_]+|[0-9]+", re.ASCII)
 _EXPECTED = {
     "string": "text (put it in quotes)",
     "password": "text (put it in quotes)",
@@ -169,6 +172,13 @@ def dotted(path: ValuePath) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
+
+
+def undotted(text: str) -> ValuePath | None:
+    """Return the path that ``dotted`` writes as a text; None when it writes none so."""
+    if _DOTTED.fullmatch(text) is None:
+        return None
+    return tuple(int(step) if step.isdecimal() else step for step in _STEP.findall(text))
 
 
 def named(keys: Sequence[str]) -> str:

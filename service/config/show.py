@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from alerts.documents import ValuePath, parse_document
-from service.config.hiding import hide_password, is_telling
+from service.config.hiding import hide_secrets_of_urls, is_telling
 from service.config.settings import Settings
 from service.config.shapes import Shape, settings_shape
 from service.config.sources import LoadedSettings
@@ -51,7 +51,7 @@ def _hidden(value: Any, shape: Shape | None, key: str) -> Any:
         }
     if isinstance(value, list):
         return [_hidden(item, _inside(shape, index), "") for index, item in enumerate(value)]
-    return hide_password(value) if isinstance(value, str) else value
+    return hide_secrets_of_urls(value) if isinstance(value, str) else value
 
 
 def _inside(shape: Shape | None, step: str | int) -> Shape | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from alerts.documents import ValuePath, parse_document, read_document
 from alerts.errors import DocumentError, Problem
@@ -12,7 +14,7 @@ from service.config.layers import Layers, Source
 from service.config.paths import with_absolute_paths
 from service.config.problems import describe, validate
 from service.config.settings import Settings
-from service.config.shapes import Shape, dotted, nearest, settings_shape
+from service.config.shapes import Shape, dotted, nearest, settings_shape, undotted
 from service.errors import ConfigurationError
 
 DEFAULT_FILE = "gatewatch.yaml"
@@ -20,6 +22,9 @@ DEFAULT_FILE = "gatewatch.yaml"
 
 PREFIX = "GATEWATCH_"
 """What the environment variables of settings begin with."""
+
+NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
+"""No options but ``--set``."""
 
 _ALL_KEYS = "`gatewatch config schema` shows every key"
 
@@ -36,11 +41,24 @@ class LoadedSettings:
         file: The file that was read, as it was given; None when there was none.
         origins: Where each value that was given stands, by its path: ``gatewatch.yaml:4``,
             ``GATEWATCH_GATEWAY__PORT`` or ``--set gateway.port``.
+        layers: The values as they were given, which know their places.
     """
 
     settings: Settings
     file: Path | None
     origins: Mapping[ValuePath, str]
+    layers: Layers = field(compare=False, repr=False)
+
+    def located(self, problem: Problem) -> Problem:
+        """Return a problem that names a setting at the place where the setting was given.
+
+        Whoever uses the settings knows their names and not where they come from; any other
+        problem is returned as it is.
+        """
+        path = undotted(problem.file)
+        if problem.line or not path or not self.layers.is_given(path):
+            return problem
+        return self.layers.source(path).problem(path, f"{problem.file}: {problem.message}")
 
 
 def load_settings(
@@ -48,6 +66,7 @@ def load_settings(
     *,
     environ: Mapping[str, str],
     overrides: Sequence[str] = (),
+    options: Mapping[str, str] = NO_OPTIONS,
     directory: Path | None = None,
 ) -> LoadedSettings:
     """Read and validate the configuration.
@@ -56,6 +75,7 @@ def load_settings(
         file: The file to read; None reads ``gatewatch.yaml`` in ``directory`` if it is there.
         environ: The environment; ``GATEWATCH_GATEWAY__PORT`` is the key ``gateway.port``.
         overrides: Texts such as ``gateway.port=9000``.
+        options: Options that are short for an override, such as ``--port``, with that override.
         directory: The current directory, unless told otherwise.
 
     Raises:
@@ -71,7 +91,8 @@ def load_settings(
     if file is not None:
         problems += _put_file(layers, root, here, file)
     problems += _put_environment(layers, root, environ, here)
-    problems += _put_overrides(layers, root, overrides, here)
+    given = [(f"--set {text.partition('=')[0]}", text) for text in overrides]
+    problems += _put_overrides(layers, root, [*given, *options.items()], here)
     try:
         settings = validate(layers, root)
     except ConfigurationError as error:
@@ -79,7 +100,7 @@ def load_settings(
     if problems:
         raise ConfigurationError(problems)
     origins = {path: source.place(path) for path, source in layers.given()}
-    return LoadedSettings(with_absolute_paths(settings, layers), file, origins)
+    return LoadedSettings(with_absolute_paths(settings, layers), file, origins, layers)
 
 
 def _put_file(layers: Layers, root: Shape, here: Path, file: Path) -> list[Problem]:
@@ -87,13 +108,18 @@ def _put_file(layers: Layers, root: Shape, here: Path, file: Path) -> list[Probl
         document = read_document(here / file, name=str(file))
     except DocumentError as error:
         return list(error.problems)
+    problems: list[Problem] = []
+    second = document.second()
+    if second is not None:
+        message = "a second YAML document starts here; put all settings into one"
+        problems.append(Problem(str(file), second.line, second.column, message))
     if document.data is None:
-        return []
+        return problems
     source = Source(str(file), (here / file).parent, document)
     if not isinstance(document.data, dict):
         given = describe(document.data)
-        return [source.problem((), f"got {given}, expected {root.expected()}")]
-    cleaner = _Cleaner(source, [])
+        return [*problems, source.problem((), f"got {given}, expected {root.expected()}")]
+    cleaner = _Cleaner(source, problems)
     for key, value in cleaner.mapping(document.data, root, ()).items():
         layers.put((key,), value, source)
     return cleaner.problems
@@ -157,12 +183,12 @@ def _put_environment(
 
 
 def _put_overrides(
-    layers: Layers, root: Shape, overrides: Sequence[str], here: Path
+    layers: Layers, root: Shape, overrides: Sequence[tuple[str, str]], here: Path
 ) -> list[Problem]:
     problems: list[Problem] = []
-    for override in overrides:
+    for option, override in overrides:
         key, equals, text = override.partition("=")
-        source = Source(f"--set {key}", here)
+        source = Source(option, here, key=key.strip())
         path = tuple(key.strip().split("."))
         shape = root.find(path)
         if not equals:

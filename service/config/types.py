@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from alerts.durations import format_duration, parse_duration
+from alerts.promql.features import known_feature
 
 HIDDEN = "***"
 """What is printed in place of a secret; refused as a secret, so that it is not copied back."""
@@ -157,6 +158,9 @@ CheckName = Annotated[
     WithJsonSchema({"type": "string", "pattern": _CHECK}),
 ]
 """The name of a health check."""
+
+PromQLFeature = Annotated[str, AfterValidator(known_feature)]
+"""A feature flag of Prometheus that the engine knows."""
 
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 """A TCP port; 0 lets the system pick one."""

@@ -16,7 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from alerts.clock import Clock, SystemClock
-from service.app import CONNECTIONS_CHECK, App
+from service.app import App
+from service.checking import CONNECTIONS_CHECK
 from service.demo.clients import Listeners, Publisher, listening
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
 from service.demo.spans import draw, linked_to

@@ -57,6 +57,11 @@ class ServerAPI:
         """Use the parts that requests act on; ``node`` is this process's name in ``info``."""
         key = settings.api_key
         self._key = key.get_secret_value().encode() if key is not None else b""
+        self._no_entry = (
+            "X-API-Key is missing or wrong"
+            if self._key
+            else "no API key is configured; set gateway.api_key"
+        )
         self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._hub = hub
         self._connections = connections
@@ -83,7 +88,7 @@ class ServerAPI:
     async def _handle(self, method: str, request: web.Request) -> web.Response:
         if not self._authorized(request):
             self._stats.bad_keys += 1
-            return web.Response(status=401)
+            return web.Response(status=401, text=f"{self._no_entry}\n")
         body = await _object(request)
         if self._connections.draining:
             # What is accepted now might find its subscribers gone already.

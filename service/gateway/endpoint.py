@@ -18,6 +18,7 @@ from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.hub import Hub
+from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import (
@@ -57,18 +58,32 @@ class WebSocketEndpoint:
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
+        self._refusals = LimitedLog(_LOG, clock)
+        self._faults = LimitedLog(_LOG, clock)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection until it ends."""
         if not self._origin_allowed(request):
-            return _refusal(403, "this origin is not allowed; see gateway.allowed_origins")
+            reason = "this origin is not allowed; see gateway.allowed_origins"
+            return self._refuse(request, 403, reason)
         if not _subprotocol_spoken(request):
-            return _refusal(400, f"the subprotocol here is {SUBPROTOCOL}, or none")
+            return self._refuse(request, 400, f"the subprotocol here is {SUBPROTOCOL}, or none")
         try:
             with self._connections.admit() as register:
                 return await self._serve(request, register)
         except AdmissionError as refused:
-            return _refusal(503, str(refused), {"Retry-After": "5"})
+            return self._refuse(request, 503, str(refused), {"Retry-After": "5"})
+
+    def _refuse(
+        self,
+        request: web.Request,
+        status: int,
+        reason: str,
+        headers: dict[str, str] | None = None,
+    ) -> web.Response:
+        message = "a connection from %s was refused: %s"
+        self._refusals.write(logging.INFO, message, request.remote, reason)
+        return _refusal(status, reason, headers)
 
     async def _serve(
         self, request: web.Request, register: Callable[[Client], None]
@@ -91,20 +106,25 @@ class WebSocketEndpoint:
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone
-                await self._read(socket, client)
+                await self._read(socket, client, request.remote)
         finally:
             client.ended(CloseReason(1006, "lost"))
             client.hang_up()
             self._report_end(client)
         return socket
 
-    async def _read(self, socket: web.WebSocketResponse[bool], client: Client) -> None:
+    async def _read(
+        self, socket: web.WebSocketResponse[bool], client: Client, address: str | None
+    ) -> None:
         while True:
             message = await socket.receive()
             if message.type is WSMsgType.TEXT:
                 if client.close_reason is None:
-                    await self._on_frame(client, message.data)
+                    await self._on_frame(client, message.data, address)
             elif message.type is WSMsgType.BINARY:
+                if client.close_reason is None:
+                    fault = "a binary frame, where the protocol is JSON text"
+                    self._report_fault(client, address, fault)
                 client.close(BAD_REQUEST)
             elif message.type is WSMsgType.CLOSE:
                 if not client.ended_by_us:
@@ -116,7 +136,7 @@ class WebSocketEndpoint:
                     client.ended(CloseReason(int(message.data.code), "not WebSocket"), by_us=True)
                 return
 
-    async def _on_frame(self, client: Client, frame: bytes) -> None:
+    async def _on_frame(self, client: Client, frame: bytes, address: str | None) -> None:
         client.received(len(frame))
         self._stats.bytes_in += len(frame)
         try:
@@ -127,11 +147,20 @@ class WebSocketEndpoint:
                 if reply is not None and client.write(text_frame(reply), 0):
                     self._stats.bytes_out += len(reply)
         except DisconnectError as error:
-            # Cut, because some details quote what the client sent.
-            _LOG.info(
-                "client %s disconnected: %.200s", client.id, error, extra={"user": client.user}
-            )
+            self._report_fault(client, address, error)
             client.close(error.close)
+
+    def _report_fault(self, client: Client, address: str | None, fault: object) -> None:
+        """Log why a client is disconnected; it learns the protocol's code and reason only."""
+        # Cut, because some details quote what the client sent.
+        self._faults.write(
+            logging.INFO,
+            "client %s at %s disconnected: %.200s",
+            client.id,
+            address,
+            fault,
+            extra={"user": client.user, "client.address": address},
+        )
 
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""

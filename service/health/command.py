@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import sys
 from typing import TextIO
 
@@ -13,7 +14,6 @@ from rich.table import Table
 
 from alerts.clock import SystemClock
 from alerts.durations import format_duration
-from service.codec import encode
 from service.config.settings import Settings
 from service.health.checks import Check, configured_checks, run_check
 from service.health.state import ProbeResult
@@ -84,7 +84,7 @@ def _as_json(findings: Findings) -> str:
             for check, result in findings
         ],
     }
-    return encode(body).decode() + "\n"
+    return json.dumps(body, indent=2, ensure_ascii=False) + "\n"
 
 
 def _as_line(check: Check, result: ProbeResult) -> str:

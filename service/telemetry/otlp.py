@@ -10,6 +10,7 @@ exporters read seconds, and either reading of the other's value is wrong by a th
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -24,6 +25,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
 from alerts.errors import Problem
+from service.config.hiding import hide_password
 from service.config.settings import OTLPSettings
 from service.errors import ConfigurationError
 from service.telemetry.export import SIGNALS, Signal
@@ -89,11 +91,7 @@ def resolve_targets(settings: OTLPSettings, environment: Mapping[str, str]) -> d
 
 
 def create_sender(signal: Signal, target: Target) -> Sender:
-    """Build the exporter of a signal.
-
-    Raises:
-        ConfigurationError: gRPC is asked for and the extra is not installed.
-    """
+    """Build the exporter of a signal, whose target was resolved here."""
     exporter: SpanExporter | MetricExporter | LogRecordExporter
     if target.protocol == "grpc":
         exporter = _grpc_exporter(signal, target)
@@ -121,6 +119,11 @@ class _Resolver:
             return None
         self._check_temporality()
         protocol = self._protocol()
+        if protocol == "grpc" and not _has_grpc():
+            raise _problem(
+                self._protocol_place(),
+                "grpc needs the extra: pip install 'gatewatch[grpc]', or use http/protobuf",
+            )
         if not endpoint:
             place, endpoint, is_base = "default", _DEFAULT_ENDPOINTS[protocol], True
         self._check_endpoint(place, endpoint, protocol, is_base=is_base)
@@ -154,20 +157,21 @@ class _Resolver:
     def _protocol(self) -> Protocol:
         if self._settings.protocol is not None:
             return self._settings.protocol
-        for variable in (
-            f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_PROTOCOL",
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-        ):
-            match self._environment.get(variable, ""):
-                case "":
-                    continue
-                case "http/protobuf" | "grpc" as protocol:
-                    return protocol
-                case other:
-                    raise _problem(
-                        variable, f"{other!r} is not supported; write http/protobuf or grpc"
-                    )
-        return "http/protobuf"
+        variable = self._protocol_place()
+        match self._environment.get(variable, ""):
+            case "":
+                return "http/protobuf"
+            case "http/protobuf" | "grpc" as protocol:
+                return protocol
+            case other:
+                raise _problem(variable, f"{other!r} is not supported; write http/protobuf or grpc")
+
+    def _protocol_place(self) -> str:
+        """Return the setting or variable that says which protocol it is, if one does."""
+        if self._settings.protocol is not None:
+            return "telemetry.otlp.protocol"
+        own = f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_PROTOCOL"
+        return own if self._environment.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL"
 
     def _headers(self) -> dict[str, str]:
         variable = f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_HEADERS"
@@ -198,12 +202,23 @@ class _Resolver:
             has_address = False
         if url.scheme not in ("http", "https") or not has_address:
             raise _problem(
-                place, f"{endpoint!r} is not a URL such as {_DEFAULT_ENDPOINTS[protocol]}"
+                place,
+                f"{hide_password(endpoint)!r} is not a URL such as {_DEFAULT_ENDPOINTS[protocol]}",
             )
         if is_base and url.path.rstrip("/").endswith(("/v1/traces", "/v1/metrics", "/v1/logs")):
             raise _problem(
-                place, f"{endpoint!r} is the URL of one signal; leave out the path from /v1 on"
+                place,
+                f"{hide_password(endpoint)!r} is the URL of one signal; leave out the path from "
+                "/v1 on",
             )
+
+
+def _has_grpc() -> bool:
+    """Whether the extra is installed."""
+    try:
+        return importlib.util.find_spec("opentelemetry.exporter.otlp.proto.grpc") is not None
+    except ValueError:  # it was imported in a way that left nothing behind
+        return False
 
 
 def _problem(place: str, message: str) -> ConfigurationError:
@@ -230,17 +245,12 @@ def _http_exporter(
 def _grpc_exporter(
     signal: Signal, target: Target
 ) -> SpanExporter | MetricExporter | LogRecordExporter:
-    try:
-        from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415 - an optional extra
-            _log_exporter,
-            metric_exporter,
-            trace_exporter,
-        )
-    except ImportError as error:
-        raise _problem(
-            "telemetry.otlp.protocol",
-            "grpc needs the extra: pip install 'gatewatch[grpc]', or use http/protobuf",
-        ) from error
+    from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415 - an optional extra
+        _log_exporter,
+        metric_exporter,
+        trace_exporter,
+    )
+
     arguments: dict[str, Any] = {
         "endpoint": target.endpoint,
         "insecure": target.endpoint.startswith("http://"),

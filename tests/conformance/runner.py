@@ -18,6 +18,7 @@ from typing import Literal
 from alerts.clock import ManualClock
 from alerts.promql.engine import Engine
 from alerts.promql.errors import PromQLError
+from alerts.promql.features import EXPERIMENTAL_FUNCTIONS
 from alerts.promql.memo import Memo
 from alerts.promql.native import NativeHistogram
 from alerts.promql.nodes import (
@@ -34,7 +35,7 @@ from alerts.promql.nodes import (
     children,
 )
 from alerts.promql.plan import Query
-from alerts.promql.signatures import EXPERIMENTAL_FUNCTIONS, FUNCTIONS, UNSUPPORTED
+from alerts.promql.signatures import FUNCTIONS, UNSUPPORTED
 from alerts.promql.tokens import Token, tokenize
 from alerts.promql.values import InstantResult, RangeResult
 from alerts.series.labels import METRIC_NAME, Labels

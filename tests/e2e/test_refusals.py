@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from tests.support.process import Ended, run_command, write_settings
+from tests.support.process import Ended, run_command, serving, write_settings
 
 BAD_RULE = """\
 groups:
@@ -88,3 +88,19 @@ async def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
         1,
         f"gatewatch: the operations listener {end} operations.port\n",
     )
+    for name in ("gateway", "operations"):
+        assert not (tmp_path / name / "data").exists()
+
+
+async def test_a_data_directory_that_is_taken_is_told_in_one_line(tmp_path: Path) -> None:
+    """Exit code 2, with the process that has it; once that one was killed, it is free."""
+    async with serving(tmp_path) as process:
+        refused_at = await run_command("serve", "-c", "gatewatch.yaml", directory=tmp_path)
+        pid = process.pid
+        await process.kill()
+    async with serving(tmp_path):
+        pass
+
+    assert (refused_at.code, refused_at.out) == (2, "")
+    assert f"the data directory {tmp_path}/data is in use by process {pid};" in refused_at.err
+    assert refused_at.err.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import stat
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -16,7 +17,8 @@ import aiohttp
 import pytest
 
 from alerts.storage.errors import StorageError
-from service.app import CONNECTIONS_CHECK, HTTP_POOL_CHECK, App
+from service.app import App
+from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.errors import ConfigurationError, StartError, StopError
 from tests.support.app import api_headers, create_app, running_app
 from tests.support.gateway import RawClient, until
@@ -36,6 +38,11 @@ async def client_of(app: App) -> AsyncIterator[RawClient]:
         client = RawClient(socket_)
         await client.call(connect={})
         yield client
+
+
+def contents(directory: Path) -> dict[str, int]:
+    """Return the files of a directory and when each was changed last."""
+    return {entry.name: entry.stat().st_mtime_ns for entry in directory.iterdir()}
 
 
 class Traces:
@@ -126,17 +133,72 @@ async def test_a_start_that_fails_leaves_nothing_behind(
                 pass
 
     await traces.gone()
+    assert contents(tmp_path) == {}
 
 
 async def test_a_data_directory_that_cannot_be_used_ends_the_start(tmp_path: Path) -> None:
-    """The error is the storage's, and nothing is left running."""
+    """The error names the setting, and nothing is left running."""
     traces = Traces()
     (tmp_path / "data").write_text("a file")
-    with pytest.raises(StorageError):
+    with pytest.raises(ConfigurationError, match=r"^service\.data_dir: .*/data cannot be used: "):
         async with running_app(tmp_path):
             pass
 
     await traces.gone()
+
+
+async def test_a_data_directory_has_one_process(tmp_path: Path) -> None:
+    """A second app is refused and touches nothing; the first one goes on."""
+    async with running_app(tmp_path) as app:
+        before = contents(tmp_path / "data")
+        with pytest.raises(ConfigurationError, match="is in use by process"):
+            async with running_app(tmp_path):
+                pass
+
+        assert contents(tmp_path / "data") == before
+        assert await get(f"{app.gateway_url}/health") == (200, {})
+
+
+async def test_a_start_that_fails_late_leaves_the_state_as_it_was(tmp_path: Path) -> None:
+    """Series that were found are there for the next start, byte for byte."""
+    async with running_app(tmp_path) as app:
+        await app.telemetry.collection.collect_now()
+    snapshot = tmp_path / "data" / "series.snapshot"
+    before = await asyncio.to_thread(snapshot.read_bytes)
+    (tmp_path / "data" / "gatewatch.db").write_text("this is not a database, however long it is")
+    with pytest.raises(StorageError):
+        async with running_app(tmp_path):
+            pass
+
+    assert await asyncio.to_thread(snapshot.read_bytes) == before
+
+
+async def test_state_is_readable_for_its_user_alone(tmp_path: Path) -> None:
+    """Neither the series nor the notifications are for others on the machine."""
+    async with running_app(tmp_path):
+        pass
+    data = tmp_path / "data"
+
+    modes = {entry.name: stat.S_IMODE(entry.stat().st_mode) for entry in data.iterdir()}
+    assert modes == {"gatewatch.db": 0o600, "gatewatch.lock": 0o600, "series.snapshot": 0o600}
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+
+
+async def test_clients_that_come_early_are_sent_away(tmp_path: Path) -> None:
+    """Until everything runs the gateway answers 503, which makes SDKs try again."""
+    app = create_app(tmp_path)
+    answers: list[tuple[int, Any]] = []
+
+    @asynccontextmanager
+    async def early_client() -> AsyncIterator[None]:
+        answers.append(await get(f"{app.gateway_url}/health"))
+        yield
+
+    await app._parts.start("gateway listener", app._gateway_listener, stop_timeout_s=1)
+    await app._parts.start("early client", early_client(), stop_timeout_s=1)
+    await app.aclose()
+
+    assert answers == [(503, {"status": "starting"})]
 
 
 async def test_a_part_that_does_not_stop_is_named(tmp_path: Path) -> None:
@@ -216,7 +278,7 @@ async def test_a_check_may_not_be_called_like_a_built_in_one(tmp_path: Path) -> 
     check = {"name": HTTP_POOL_CHECK, "http": {"url": "http://127.0.0.1:9/"}}
 
     (problem,) = problems_of(tmp_path, health={"checks": [check]})
-    assert "health.checks: http-pool is a built-in check; rename yours" in problem
+    assert problem == "health.checks[0].name: http-pool is a built-in check; rename yours"
 
 
 async def test_rules_and_routes_that_are_wrong_are_configuration_errors(tmp_path: Path) -> None:

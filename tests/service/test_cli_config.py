@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.support.command import gatewatch
+from tests.support.command import gatewatch, gatewatch_inside
 
 EXAMPLE = Path(__file__).parents[2] / "gatewatch.yaml"
 
@@ -33,7 +33,9 @@ def test_the_shipped_example_is_good_with_every_comment_taken_away(tmp_path: Pat
 
     done = gatewatch("config", "check", directory=tmp_path)
 
-    assert (done.code, done.err) == (0, "")
+    (remark,) = done.err.splitlines()
+    assert done.code == 0
+    assert remark.endswith("hmac_secret: too short to be safe; take 32 bytes or more")
 
 
 def test_check_without_a_file_checks_the_rest(tmp_path: Path):
@@ -71,16 +73,56 @@ def test_check_looks_into_the_files_that_are_named(tmp_path: Path):
 
     assert done.code == 1
     assert f"{tmp_path}/r.yaml:1:" in done.err
-    assert f"{tmp_path}/am.yaml: cannot read it: No such file or directory\n" in done.err
+    message = f"alerts.alertmanager_config: there is no such file: {tmp_path}/am.yaml"
+    assert f"gatewatch.yaml:1:64: {message}\n" in done.err
 
 
 def test_check_misses_a_rule_file(tmp_path: Path):
-    """A rule file that is not there is a problem."""
+    """A rule file that is not there is a problem where it is named, and for serve as well."""
+    message = f"alerts.rule_files[0]: there is no such rule file: {tmp_path}/r.yaml\n"
     setting = "alerts.rule_files=[r.yaml]"
+    given = gatewatch_inside("config", "check", "--set", setting, directory=tmp_path)
+    (tmp_path / "gatewatch.yaml").write_text("alerts:\n  rule_files: [r.yaml]\n")
+    written = gatewatch_inside("config", "check", directory=tmp_path)
+    served = gatewatch("serve", directory=tmp_path)
 
-    done = gatewatch("config", "check", "--set", setting, directory=tmp_path)
+    assert (given.code, given.err) == (1, f"--set alerts.rule_files: {message}")
+    assert (written.code, written.err) == (1, f"gatewatch.yaml:2:16: {message}")
+    assert (served.code, served.err) == (2, f"gatewatch.yaml:2:16: {message}")
 
-    assert (done.code, done.err) == (1, f"{tmp_path}/r.yaml: there is no such rule file\n")
+
+def test_check_knows_what_serve_refuses(tmp_path: Path):
+    """Settings and variables of telemetry and storage are looked at as a start does."""
+    text = "telemetry:\n  otlp: {endpoint: 'localhost:4318'}\nalerts: {storage_url: 'foo://bar'}\n"
+    (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
+    environ = {"OTEL_TRACES_SAMPLER": "foo"}
+
+    checked = gatewatch("config", "check", directory=tmp_path, environ=environ)
+    served = gatewatch("serve", directory=tmp_path, environ=environ)
+
+    assert (checked.code, served.code) == (1, 2)
+    assert checked.err == served.err
+    assert [line.rpartition(": ")[0].split(": ")[0] for line in checked.err.splitlines()] == [
+        "OTEL_TRACES_SAMPLER",
+        "gatewatch.yaml:2:20",
+        "gatewatch.yaml:3:23",
+    ]
+
+
+def test_check_warns_of_what_is_doubtful(tmp_path: Path):
+    """A warning has its place and leaves the exit code alone."""
+    (tmp_path / "gatewatch.yaml").write_text("gateway:\n  token: {hmac_secret: hush}\n")
+
+    done = gatewatch_inside("config", "check", directory=tmp_path)
+    data = gatewatch_inside("config", "check", "--json", directory=tmp_path)
+
+    assert (done.code, done.out) == (0, "gatewatch.yaml: good\n")
+    assert done.err == (
+        "gatewatch.yaml:2:24: warning: gateway.token.hmac_secret: too short to be safe; "
+        "take 32 bytes or more\n"
+    )
+    assert json.loads(data.out)["ok"]
+    assert json.loads(data.out)["warnings"][0]["line"] == 2
 
 
 def test_check_for_machines(tmp_path: Path):
@@ -149,3 +191,17 @@ def test_show_of_a_bad_configuration_is_a_configuration_error(tmp_path: Path):
 
     assert done.code == 2
     assert done.err == "none.yaml: cannot read it: No such file or directory\n"
+
+
+def test_check_and_show_take_the_file_either_way(tmp_path: Path):
+    """As an argument or with --config; both at once is a usage error."""
+    (tmp_path / "other.yaml").write_text("gateway: {port: 9000}\n", encoding="utf-8")
+    for command, printed in (("check", "other.yaml: good\n"), ("show", "port: 9000")):
+        argument = gatewatch_inside("config", command, "other.yaml", directory=tmp_path)
+        option = gatewatch_inside("config", command, "-c", "other.yaml", directory=tmp_path)
+        both = gatewatch_inside("config", command, "other.yaml", "-c", "x", directory=tmp_path)
+
+        assert (argument.code, option.code, both.code) == (0, 0, 2)
+        assert printed in argument.out
+        assert argument.out == option.out
+        assert "name one file" in both.err

@@ -207,6 +207,20 @@ async def test_nobody_listens(tmp_path: Path):
     assert "Traceback" not in done.err
 
 
+async def test_errors_for_machines(tmp_path: Path):
+    """With --json an error is data of the API's form as well, whoever found it."""
+    async with operations() as listener:
+        refused = await query(listener, "1 +", "--json", directory=tmp_path)
+    url = f"http://127.0.0.1:{unused_port()}"
+    unanswered = await run_command("query", "1", "--url", url, "--json", directory=tmp_path)
+
+    assert (refused.code, unanswered.code) == (1, 1)
+    body = json.loads(refused.out)
+    assert (body["status"], body["errorType"]) == ("error", "bad_data")
+    assert refused.err == f"gatewatch: {body['error']}\n"
+    assert json.loads(unanswered.out)["errorType"] == "unavailable"
+
+
 async def test_somebody_else_listens(tmp_path: Path):
     """An answer that is none of this API is said to be so."""
 

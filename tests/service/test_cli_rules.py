@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from tests.support.command import gatewatch
+from tests.support.command import gatewatch, gatewatch_inside
 
 GOOD = """\
 groups:
@@ -125,13 +125,16 @@ def test_unit_tests_are_chosen_by_name(tmp_path: Path):
     """With --run only tests that one of the patterns matches are run."""
     directory = with_tests(tmp_path)
 
-    done = gatewatch(
+    done = gatewatch_inside(
         "rules", "test", "--run", "^ri", "--run", "x", "tests.yaml", directory=directory
     )
-    bad = gatewatch("rules", "test", "--run", "(", "tests.yaml", directory=directory)
+    bad = gatewatch_inside("rules", "test", "--run", "(", "tests.yaml", directory=directory)
 
-    assert (done.code, done.out) == (0, "tests.yaml: good, tests: 1\n")
+    none = gatewatch_inside("rules", "test", "--run", "nothing", "tests.yaml", directory=directory)
+
+    assert (done.code, done.out, done.err) == (0, "tests.yaml: good, tests: 1\n", "")
     assert bad.code == 2
+    assert none.err == "--run: warning: no test has a name that it matches\n"
 
 
 def test_unit_tests_show_the_difference(tmp_path: Path):
@@ -163,10 +166,46 @@ def test_unit_tests_for_machines(tmp_path: Path):
 
 
 def test_a_report_that_cannot_be_written(tmp_path: Path):
-    """A report that cannot be written is an error."""
+    """A report that cannot be written is an error of its own, whatever the tests came to."""
     done = gatewatch(
         "rules", "test", "--junit", "none/out.xml", "tests.yaml", directory=with_tests(tmp_path)
     )
 
-    assert done.code == 1
-    assert "none/out.xml: cannot write it: No such file or directory" in done.err
+    assert done.code == 2
+    assert "none/out.xml: cannot write the results there: No such file or directory" in done.err
+
+
+def test_features_are_enabled_by_prometheus_names(tmp_path: Path):
+    """--enable-feature lets rules and their tests use what is experimental."""
+    (tmp_path / "rules.yaml").write_text(
+        "groups: [{name: a, rules: [{record: r, expr: 'mad_over_time(up[5m])'}]}]\n"
+    )
+    (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
+    feature = "--enable-feature=promql-experimental-functions"
+
+    refused = gatewatch_inside("rules", "check", "rules.yaml", directory=tmp_path)
+    checked = gatewatch_inside("rules", "check", "rules.yaml", feature, directory=tmp_path)
+    tested = gatewatch_inside("rules", "test", "tests.yaml", feature, directory=tmp_path)
+    unknown = gatewatch_inside(
+        "rules", "check", "rules.yaml", "--enable-feature=x", directory=tmp_path
+    )
+
+    assert (refused.code, checked.code, tested.code, unknown.code) == (1, 0, 0, 2)
+    assert "rules.yaml:1:47: expr: " in refused.err
+    assert "promql-experimental-functions in alerts.promql_features or --enable" in refused.err
+    assert "known are promql-delayed-name-removal, " in " ".join(unknown.err.split())
+
+
+def test_unknown_fields_can_be_ignored(tmp_path: Path):
+    """--ignore-unknown-fields lets notes of other tools pass, in check and in test."""
+    (tmp_path / "rules.yaml").write_text("groups: [{name: a, owner: us}]\n")
+    (tmp_path / "tests.yaml").write_text("rule_files: [rules.yaml]\ntests: [{}]\n")
+
+    for command, file in (("check", "rules.yaml"), ("test", "tests.yaml")):
+        refused = gatewatch_inside("rules", command, file, directory=tmp_path)
+        ignored = gatewatch_inside(
+            "rules", command, file, "--ignore-unknown-fields", directory=tmp_path
+        )
+
+        assert (refused.code, ignored.code) == (1, 0)
+        assert "a group has no key 'owner'" in refused.err

@@ -1,11 +1,15 @@
 """The installed command, run as its users run it: a process of its own."""
 
+import io
 import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+
+from service.cli import main
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +36,11 @@ def gatewatch(
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def gatewatch_inside(*arguments: str, directory: Path) -> Outcome:
+    """Run the command in this process: much quicker, where a process of its own adds nothing."""
+    out, err = io.StringIO(), io.StringIO()
+    with chdir(directory), redirect_stdout(out), redirect_stderr(err):
+        code = main(arguments)
+    return Outcome(code, out.getvalue(), err.getvalue())

@@ -71,6 +71,11 @@ class GatewatchProcess:
         self._reading = asyncio.create_task(self._read())
 
     @property
+    def pid(self) -> int:
+        """Its number in the system."""
+        return self._process.pid
+
+    @property
     def websocket_url(self) -> str:
         """Where clients connect."""
         return self.gateway_url.replace("http://", "ws://") + "/connection/websocket"

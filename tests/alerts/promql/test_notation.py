@@ -87,6 +87,8 @@ def test_series() -> None:
         (r'up{a="\q"}', "\\q is no escape", 5),
         ('up{a="1"}1', "a space is missing", 9),
         ("up 1+2", "a step needs the number of times", 3),
+        ("up 1 1e400", "the number is out of range", 5),
+        ("up 1-1e400x2", "the number is out of range", 3),
         ("up 1 5q", "a value is a number", 5),
         ("up 1s1m", "is not a duration", 3),
         ("up 1x99999999999", "more than 10000000 values", 5),

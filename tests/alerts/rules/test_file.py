@@ -10,7 +10,7 @@ import pytest
 from alerts.clock import ManualClock
 from alerts.errors import DocumentError
 from alerts.promql.engine import Engine
-from alerts.rules.file import check_rules, find_rule_files, load_rules
+from alerts.rules.file import FoundFiles, check_rules, find_rule_files, load_rules
 from alerts.rules.model import AlertingDefinition, GroupDefinition, RecordingDefinition
 from alerts.rules.templates import Template
 from alerts.series.store import SeriesStore
@@ -109,6 +109,10 @@ def test_defaults(tmp_path: Path) -> None:
             "rules0.yaml:3:10: a group named 'a' is in this file already",
         ),
         (
+            "groups:\n- {name: a, labels: {'': x}}",
+            "rules0.yaml:2:22: one of the labels has an empty name",
+        ),
+        (
             "groups:\n- {name: a, intervall: 1m}",
             "rules0.yaml:2:13: a group has no key 'intervall'; did you mean 'interval'?",
         ),
@@ -121,6 +125,14 @@ def test_defaults(tmp_path: Path) -> None:
 def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
     """What is wrong with a group is said with its place and what would be right."""
     assert problems(tmp_path, text) == [problem]
+
+
+def test_groups_without_a_name_are_not_twins(tmp_path: Path) -> None:
+    """A name that is missing is said once for each of them, and nothing more."""
+    assert problems(tmp_path, "groups:\n- {rules: []}\n- {rules: []}\n") == [
+        "rules0.yaml:2:3: name is missing",
+        "rules0.yaml:3:3: name is missing",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +153,7 @@ def test_wrong_groups(tmp_path: Path, text: str, problem: str) -> None:
             "{record: a, expr: up, for: 5m}",
             "1:50: for belongs to alerting rules; 'a' is a recording rule",
         ),
-        ("{alert: a, expr: up, labels: {'': x}}", "1:58: '' is no name for one of the labels"),
+        ("{alert: a, expr: up, labels: {'': x}}", "1:58: one of the labels has an empty name"),
         (
             '{alert: a, expr: up, labels: {b: "\\ud800"}}',
             "1:61: the value of the label 'b' is not UTF-8 text",
@@ -188,7 +200,7 @@ def test_find(tmp_path: Path) -> None:
 
     found = find_rule_files(["b.yaml", "**/*.yaml"], base_dir=tmp_path)
 
-    assert [str(path.relative_to(tmp_path)) for path in found] == [
+    assert [str(path.relative_to(tmp_path)) for path in found.paths] == [
         "b.yaml",
         "a.yaml",
         "deep/c.yaml",
@@ -196,16 +208,18 @@ def test_find(tmp_path: Path) -> None:
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    """A path without wildcards must name a file."""
-    with pytest.raises(DocumentError) as caught:
-        find_rule_files(["no.yaml"], base_dir=tmp_path)
+    """A path without wildcards must name a file; the others are found all the same."""
+    (tmp_path / "a.yaml").touch()
 
-    assert str(caught.value) == f"{tmp_path}/no.yaml: there is no such rule file"
+    found = find_rule_files(["a.yaml", "no.yaml"], base_dir=tmp_path)
+
+    assert found.paths == (tmp_path / "a.yaml",)
+    assert found.missing == ((1, tmp_path / "no.yaml"),)
 
 
 def test_glob_without_match(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A glob that matches nothing is a warning."""
-    assert find_rule_files(["*.yaml"], base_dir=tmp_path) == ()
+    assert find_rule_files(["*.yaml"], base_dir=tmp_path) == FoundFiles(())
 
     assert "no rule file matches *.yaml" in caplog.text
 
@@ -320,3 +334,35 @@ def test_fixture(name: str) -> None:
     found = check_rules([file], engine=engine, default_interval_s=60)
 
     assert (not found.problems) == FIXTURES[name]
+
+
+@pytest.mark.skipif(
+    "GATEWATCH_PROMTOOL_DIR" not in os.environ,
+    reason="GATEWATCH_PROMTOOL_DIR, the folder of promtool's fixtures, is not set",
+)
+@pytest.mark.parametrize("name", FIXTURES)
+def test_fixture_with_unknown_fields_ignored(name: str) -> None:
+    """As ``promtool check rules --ignore-unknown-fields``."""
+    file = Path(os.environ["GATEWATCH_PROMTOOL_DIR"]) / name
+    engine = Engine(SeriesStore(clock=ManualClock(), retention_s=60))
+
+    found = check_rules([file], engine=engine, default_interval_s=60, ignores_unknown_keys=True)
+
+    assert (not found.problems) == (FIXTURES[name] or name == "rules_extrafields.yml")
+
+
+def test_unknown_keys_can_be_ignored(tmp_path: Path) -> None:
+    """Notes of other tools may stand at every level; what is known is read as ever."""
+    file = tmp_path / "rules.yaml"
+    file.write_text(
+        "owner: us\n"
+        "groups:\n"
+        "- {name: g, team: {a: [b]}, rules: [{record: r, expr: '1', nested: {x: y}}]}\n"
+        "- {name: g, rules: 1}\n"
+    )
+
+    found = check_rules(
+        [file], engine=FakeEngine(), default_interval_s=15, ignores_unknown_keys=True
+    )
+
+    assert [problem.line for problem in found.problems] == [4, 4]

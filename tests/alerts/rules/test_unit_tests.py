@@ -9,8 +9,9 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from alerts.clock import ManualClock
+from alerts.promql.features import EXPERIMENTAL_FUNCTIONS
 from alerts.rules.unit_test_report import comparison, difference, junit_xml
-from alerts.rules.unit_tests import FileResult, run_rule_tests
+from alerts.rules.unit_tests import FileResult, RunOptions, run_rule_tests
 
 RULES = """\
 groups:
@@ -229,6 +230,23 @@ def test_what_a_person_is_told(tmp_path: Path) -> None:
     assert difference(failure) == ['+ up{job="a"} 1', '  up{job="b"} 1', "- {} 0.5"]
 
 
+@pytest.mark.parametrize(("features", "passes"), [(set(), False), ({EXPERIMENTAL_FUNCTIONS}, True)])
+def test_features(tmp_path: Path, features: set[str], passes: bool) -> None:
+    """Experimental functions are there for rules and queries once they are enabled."""
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{name: g, rules: [{record: r, expr: 'mad_over_time(up[5m])'}]}]"
+    )
+    file = tmp_path / "tests.yml"
+    case = query("mad_over_time(up[5m]) > 1", "0", "[]")
+    file.write_text(f"rule_files: [rules.yml]\n{case}", encoding="utf-8")
+
+    result = run_rule_tests(
+        file, clock=ManualClock(), options=RunOptions(features=frozenset(features))
+    )
+
+    assert result.passed is passes
+
+
 def test_alert_texts(tmp_path: Path) -> None:
     """Alerts are shown with their labels and annotations, no alerts as nothing."""
     result = run(tmp_path, alert_at("3m", NONE))
@@ -238,6 +256,28 @@ def test_alert_texts(tmp_path: Path) -> None:
         'got:      {alertname="Down", job="a", severity="page"} annotations '
         '{empty="", summary="a eu http://x"}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("series", "values", "place"),
+    [
+        ('up{job="a"', "0x5", '4:13: series: a label is followed by "," or "}": the end'),
+        ("up{job=", "0x5", "4:13: series: a text in quotes is missing: the end"),
+        ("up{job", "0x5", '4:13: series: a label name is followed by "=": the end'),
+        ("up{job=}", "0x5", "4:13: series: a text in quotes is missing: '}'"),
+        ("up", "0x5 b", "5:13: values: a value is a number, "),
+        ("up{}", "b", "5:13: values: a value is a number, "),
+    ],
+)
+def test_a_bad_series_is_told_at_its_key(
+    tmp_path: Path, series: str, values: str, place: str
+) -> None:
+    """The metric and its values are read as one text; a metric that has no end is told there."""
+    text = f"tests:\n- input_series:\n  - series: '{series}'\n    values: {values}\n"
+
+    (result,) = run(tmp_path, text).tests
+    (failure,) = result.failures
+    assert str(failure.problem).startswith(f"{tmp_path}/tests.yml:{place}")
 
 
 def test_every_series_can_be_shown(tmp_path: Path) -> None:
@@ -299,6 +339,21 @@ def test_fixture(name: str) -> None:
     file = Path(os.environ["GATEWATCH_PROMTOOL_DIR"]) / name
 
     assert run_rule_tests(file, clock=ManualClock()).passed == VERDICTS[name]
+
+
+@pytest.mark.skipif(
+    "GATEWATCH_PROMTOOL_DIR" not in os.environ,
+    reason="GATEWATCH_PROMTOOL_DIR, the folder of promtool's fixtures, is not set",
+)
+@pytest.mark.parametrize("name", VERDICTS)
+def test_fixture_with_unknown_fields_ignored(name: str) -> None:
+    """As ``promtool test rules --ignore-unknown-fields``, which is about rule files only."""
+    file = Path(os.environ["GATEWATCH_PROMTOOL_DIR"]) / name
+    options = RunOptions(ignores_unknown_keys=True)
+
+    verdict = run_rule_tests(file, clock=ManualClock(), options=options).passed
+
+    assert verdict == (VERDICTS[name] or name == "rules_run_extrafields.yml")
 
 
 @pytest.mark.skipif(

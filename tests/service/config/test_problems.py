@@ -13,6 +13,7 @@ WRONG_VALUES = [
     ("gateway: {max_connections: 0}", "got 0, expected a whole number of at least 1"),
     ("gateway: {allow_anonymous: maybe}", "got 'maybe', expected true or false"),
     ("gateway: {host: 1}", "1:17: gateway.host: got 1, expected text (put it in quotes)"),
+    ("alerts: {promql_features: [x]}", "1:28: alerts.promql_features[0]: 'x' is no feature that"),
     ("gateway: {ping_interval: 5}", "gateway.ping_interval: 5 has no unit; write 5s for"),
     ("gateway: {ping_interval: 5x}", "'5x' is not a duration; write numbers with the units"),
     ("gateway: {ping_interval: 0s}", "got '0s', expected a duration such as 30s or 1h30m, and mo"),
@@ -213,3 +214,41 @@ def test_broken_yaml_in_a_variable(tmp_path: Path):
     (problem,) = problems_of(tmp_path, environ=environ)
 
     assert problem.startswith("GATEWATCH_ALERTS__RULE_FILES: alerts.rule_files: not valid YAML")
+
+
+def test_a_second_document_is_refused(tmp_path: Path):
+    """What stands in it would be ignored, so it is an error where it starts."""
+    message = "a second YAML document starts here; put all settings into one"
+    text = "# all of it\n---\ngateway: {prot: 1}\n---\ngateway: {port: 2}\n"
+
+    assert problems_of(tmp_path, text) == [
+        "gatewatch.yaml:3:11: gateway.prot: unknown key; did you mean port?",
+        f"gatewatch.yaml:4:1: {message}",
+    ]
+    assert problems_of(tmp_path, "---\n---\na: 1\n") == [f"gatewatch.yaml:2:1: {message}"]
+
+
+def test_credentials_of_a_check_stand_in_one_place(tmp_path: Path):
+    """Both in the URL and in a header is a contradiction, told at the header."""
+    text = """\
+health:
+  checks:
+    - name: web
+      http:
+        url: http://me:hush@localhost/
+        headers: {authorization: Bearer hush}
+"""
+
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith(
+        "gatewatch.yaml:6:34: health.checks[0].http.headers.authorization: the credentials in the "
+    )
+    assert "hush" not in problem
+
+
+def test_a_url_that_is_none_is_told_without_its_secrets(tmp_path: Path):
+    """What was given is repeated, but for password and query."""
+    text = "health: {checks: [{name: web, http: {url: 'htp://me:hush@h/p?token=hush'}}]}\n"
+
+    (problem,) = problems_of(tmp_path, text)
+    assert "got 'htp://me:***@h/p?token=***', expected a URL such as" in problem

@@ -49,13 +49,14 @@ async def test_a_back_end_reaches_subscribers_through_the_client_library():
     ],
 )
 async def test_the_key_is_required_and_taken_where_back_ends_put_it(headers, query, status):
-    """Without it the answer is 401 and has no body."""
+    """Without it the answer is 401 and says so."""
     async with running_gateway() as running:
         async with running.http.post(
             running.api_url("info") + query, json={}, headers=headers
         ) as answer:
             assert answer.status == status
-            assert (await answer.read() == b"") == (status == 401)
+            told = await answer.text() == "X-API-Key is missing or wrong\n"
+            assert told == (status == 401)
 
 
 async def test_without_a_configured_key_every_request_is_refused():
@@ -65,6 +66,8 @@ async def test_without_a_configured_key_every_request_is_refused():
             running.api_url("info"), json={}, headers={"X-API-Key": ""}
         ) as answer:
             assert answer.status == 401
+            text = await answer.text()
+        assert text == "no API key is configured; set gateway.api_key\n"
         assert running.gateway.stats.bad_keys == 1
 
 

@@ -20,7 +20,7 @@ from tests.support.gateway import RunningGateway, running_gateway, until
 SECRET = "a secret of at least thirty-two bytes"
 CONNECT = b'{"id":1,"connect":{}}'
 SUBSCRIBE = b'{"id":2,"subscribe":{"channel":"a"}}'
-TEXT, CLOSE, PING = 1, 8, 9
+TEXT, BINARY, CLOSE, PING = 1, 2, 8, 9
 
 
 def masked(opcode: int, payload: bytes) -> bytes:
@@ -113,6 +113,32 @@ async def test_what_comes_after_the_end_is_neither_executed_nor_logged(caplog):
         await until(lambda: len(running.gateway.connections) == 0)
 
     assert len([r for r in caplog.records if "disconnected" in r.getMessage()]) == 1
+
+
+@pytest.mark.parametrize("opcode", [TEXT, BINARY])
+async def test_why_a_client_was_disconnected_stands_in_the_log(caplog, opcode):
+    """With its address; the client itself learns code and reason of the protocol only."""
+    caplog.set_level(logging.INFO, "service")
+    async with running_gateway() as running, peer(running, CONNECT) as client:
+        client.send(b"{", opcode)
+        assert await client.close_code() == 3501
+
+    (line,) = [r.getMessage() for r in caplog.records if "disconnected" in r.getMessage()]
+    assert " at 127.0.0.1 disconnected: " in line
+
+
+async def test_refused_connections_cannot_flood_the_log(caplog):
+    """Each of the first is one line; the others are counted."""
+    caplog.set_level(logging.INFO, "service")
+    async with running_gateway(max_connections=1) as running, peer(running, CONNECT):
+        for _ in range(30):
+            url = running.websocket_url.replace("ws:", "http:")
+            async with running.http.get(url) as answer:
+                assert answer.status == 503
+
+    lines = [r.getMessage() for r in caplog.records if "refused" in r.getMessage()]
+    assert len(lines) == 20
+    assert lines[0] == "a connection from 127.0.0.1 was refused: all 1 connections are in use"
 
 
 @pytest.mark.parametrize("number", [b'"' + b"x" * 60_000 + b'"', b"[" * 1000 + b"]" * 1000])

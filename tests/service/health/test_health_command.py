@@ -61,6 +61,7 @@ async def test_json_for_machines(server):
 
     body = decode(output.getvalue())
     (check,) = body["checks"]
+    assert '\n  "checks": [\n' in output.getvalue()
     assert (body["success"], check["name"], check["success"]) == (True, "web", True)
     assert check["attributes"]["http.response.status_code"] == 200
 

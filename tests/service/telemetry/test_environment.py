@@ -17,7 +17,7 @@ from service.telemetry.environment import (
     resolve_sampling,
 )
 from service.telemetry.export import QueueLimits, Signal
-from service.telemetry.otlp import Target, create_sender, resolve_targets
+from service.telemetry.otlp import Target, resolve_targets
 
 HERE = "http://127.0.0.1:4318"
 
@@ -134,8 +134,16 @@ def test_grpc_without_its_extra_is_refused(monkeypatch):
     """Asking for gRPC where it is not installed says how to get it."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)
 
-    with pytest.raises(ConfigurationError, match=r"gatewatch\[grpc\]"):
-        create_sender("traces", Target(HERE, "grpc", {}, 1.0))
+    for environment, settings, place in (
+        ({}, {"protocol": "grpc"}, "telemetry.otlp.protocol"),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, {}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
+    ):
+        with pytest.raises(ConfigurationError) as refused:
+            targets(environment, endpoint=HERE, **settings)
+
+        assert str(refused.value) == (
+            f"{place}: grpc needs the extra: pip install 'gatewatch[grpc]', or use http/protobuf"
+        )
 
 
 def test_the_resource_says_who_this_is():

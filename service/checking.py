@@ -1,0 +1,109 @@
+"""What can be refused before anything starts: all of it is looked for, and told in one go.
+
+The process, a reload of it and ``gatewatch config check`` all ask here, so that what is called good
+is what starts. Problems name the setting they are about; where that was written is for whoever read
+the settings to add, see ``service.config.sources.LoadedSettings.located``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from alerts.durations import format_duration
+from alerts.errors import Problem
+from alerts.rules.model import RuleEngine
+from alerts.storage.database import Database
+from alerts.storage.errors import StorageError
+from service.config.settings import AlertsSettings, HealthSettings, Settings, TokenSettings
+from service.documents import Documents, read_documents
+from service.errors import ConfigurationError
+from service.telemetry.checking import telemetry_problems
+
+CONNECTIONS_CHECK: Final = "gateway-connections"
+HTTP_POOL_CHECK: Final = "http-pool"
+SAFE_SECRET_BYTES: Final = 32
+"""Length of a secret for HS256 that is as hard to guess as its signature (RFC 7518, 3.2)."""
+
+_BUILT_IN: Final = frozenset((CONNECTIONS_CHECK, HTTP_POOL_CHECK))
+
+
+def read_configured(
+    settings: Settings, *, engine: RuleEngine, environment: Mapping[str, str]
+) -> Documents:
+    """Return the rules and routes of settings that can be used.
+
+    Args:
+        settings: All settings.
+        engine: Prepares the expressions of rules.
+        environment: The process's environment, for the ``OTEL_*`` variables.
+
+    Raises:
+        ConfigurationError: Settings, variables, rules or routes that cannot be used; lists all.
+    """
+    problems = [
+        *_names(settings.health),
+        *_storage(settings.alerts),
+        *telemetry_problems(settings, environment),
+    ]
+    documents: Documents | None = None
+    try:
+        documents = read_documents(settings.alerts, engine)
+    except ConfigurationError as error:
+        problems += error.problems
+    if documents is None or problems:
+        raise ConfigurationError(problems)
+    return documents
+
+
+def doubts(settings: Settings) -> list[Problem]:
+    """Return what is legal and probably not meant, or not safe."""
+    return [*_short_secret(settings.gateway.token), *_slow_checks(settings.health)]
+
+
+def _names(health: HealthSettings) -> list[Problem]:
+    """Refuse configured checks that are called like the built-in ones."""
+    return [
+        Problem(
+            f"health.checks[{index}].name",
+            0,
+            0,
+            f"{check.name} is a built-in check; rename yours",
+        )
+        for index, check in enumerate(health.checks)
+        if check.name in _BUILT_IN
+    ]
+
+
+def _storage(alerts: AlertsSettings) -> list[Problem]:
+    if not alerts.storage_url:
+        return []
+    try:
+        Database(alerts.storage_url)
+    except StorageError as error:
+        message = re.sub(r"^alerts\.storage_url ", "it ", str(error))
+        return [Problem("alerts.storage_url", 0, 0, message)]
+    return []
+
+
+def _short_secret(token: TokenSettings) -> list[Problem]:
+    secret = token.hmac_secret
+    if secret is None or len(secret.get_secret_value().encode()) >= SAFE_SECRET_BYTES:
+        return []
+    message = f"too short to be safe; take {SAFE_SECRET_BYTES} bytes or more"
+    return [Problem("gateway.token.hmac_secret", 0, 0, message)]
+
+
+def _slow_checks(health: HealthSettings) -> list[Problem]:
+    problems: list[Problem] = []
+    for index, check in enumerate(health.checks):
+        interval_s = health.interval if check.interval is None else check.interval
+        if check.timeout > interval_s:
+            message = (
+                f"{check.name} may take {format_duration(check.timeout)} and is due every "
+                f"{format_duration(interval_s)}: runs are missed while one is slow; take a timeout "
+                "that is no longer than the interval"
+            )
+            problems.append(Problem(f"health.checks[{index}].timeout", 0, 0, message))
+    return problems
