@@ -66,6 +66,7 @@ class AlertmanagerOptions:
         backoff: Delays between attempts to deliver.
         close_deadline_s: How long attempts in progress may go on at the end, in seconds.
         history_retention_s: How long the history is kept, in seconds.
+        allow_private: Whether the URLs of receivers may lead to private networks.
         encode: Makes the JSON of notifications.
     """
 
@@ -73,6 +74,7 @@ class AlertmanagerOptions:
     backoff: Backoff = field(default_factory=Backoff)
     close_deadline_s: float = CLOSE_DEADLINE_S
     history_retention_s: float = HISTORY_RETENTION_S
+    allow_private: bool = True
     encode: Encode = _encode
 
 
@@ -322,6 +324,7 @@ class Alertmanager:
                 clock=self._clock,
                 templates=routing.templates,
                 external_url=self._options.external_url,
+                allow_private=self._options.allow_private,
                 encode=self._options.encode,
             )
             channels = {

@@ -293,6 +293,7 @@ class App:
                 alertmanager=AlertmanagerOptions(
                     external_url=settings.external_url or self.operations_url,
                     history_retention_s=settings.history_retention,
+                    allow_private=settings.private_addresses,
                     encode=encode,
                 ),
                 hold_absent_s=self._seconds_until_all_is_seen(),

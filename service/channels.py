@@ -7,10 +7,10 @@ from alerts.notify.channel_config import ChannelReader
 from service.config.settings import AlertsSettings
 
 
-def channel_reader(settings: AlertsSettings) -> ChannelReader:  # noqa: ARG001 - as yet
+def channel_reader(settings: AlertsSettings) -> ChannelReader:
     """Return the reader of the channels of receivers.
 
     Raises:
         DocumentError: A channel file is wrong; lists all problems.
     """
-    return ChannelCatalogue.shipped()
+    return ChannelCatalogue.shipped(settings.channel_folders)

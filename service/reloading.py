@@ -22,7 +22,13 @@ _LOG: Final = logging.getLogger(__name__)
 
 RELOADABLE: Final = frozenset(
     f"alerts.{name}"
-    for name in ("rule_files", "default_rules", "evaluation_interval", "alertmanager_config")
+    for name in (
+        "rule_files",
+        "default_rules",
+        "evaluation_interval",
+        "alertmanager_config",
+        "channel_folders",
+    )
 )
 """The settings that take effect when the configuration is read again."""
 

@@ -10,7 +10,7 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import Final
 
-from alerts.notify.definition import AnswerDefinition, Refusal, Test
+from alerts.notify.definition import AnswerDefinition, AnswerTest, Refusal
 from alerts.notify.errors import DeliveryError, FailureReason
 from alerts.notify.transport import TransportResponse
 
@@ -41,7 +41,7 @@ class _Answer:
     def at(self, pointer: str) -> object:
         return at_pointer(self.data, pointer)
 
-    def meets(self, test: Test) -> bool:
+    def meets(self, test: AnswerTest) -> bool:
         status = self.response.status
         if test.statuses and status not in test.statuses and status // 100 not in test.statuses:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -35,6 +36,7 @@ class Authorizer:
         self._transport = transport
         self._clock = clock
         self._token: tuple[Secret, float] | None = None
+        self._asking = asyncio.Lock()
 
     @property
     def token(self) -> Secret | None:
@@ -64,7 +66,8 @@ class Authorizer:
             case Authorization(scheme=scheme, credentials=credentials):
                 fields["Authorization"] = f"{scheme} {_revealed(credentials, files)}"
             case OAuth2() as oauth2:
-                token = await self._token_of(oauth2, files, timeout_s)
+                async with self._asking:  # who comes meanwhile takes the same token
+                    token = await self._token_of(oauth2, files, timeout_s)
                 fields["Authorization"] = f"Bearer {token.reveal()}"
             case None:
                 pass

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -64,8 +65,8 @@ class ChannelCatalogue:
             DocumentError: A file is wrong; lists all problems.
         """
         problems: list[Problem] = []
-        definitions: dict[str, ChannelDefinition] = {}
-        for folder in (SHIPPED, *extra_folders):
+        definitions = dict(_shipped())
+        for folder in extra_folders:
             definitions |= _read_folder(folder, definitions, problems)
         if problems:
             raise DocumentError(problems)
@@ -164,6 +165,16 @@ def _read_mail(
     if tls is None and defaults is not None:
         tls = read_tls_config(defaults, _MAIL_TLS)
     return HTTPConfig(connection=ConnectionOptions(tls or TLSOptions()))
+
+
+@cache
+def _shipped() -> Mapping[str, ChannelDefinition]:
+    """Return the channels that are shipped, read once: they change with the program only."""
+    problems: list[Problem] = []
+    definitions = _read_folder(SHIPPED, {}, problems)
+    if problems:
+        raise DocumentError(problems)
+    return definitions
 
 
 def _read_folder(

@@ -78,7 +78,7 @@ class RequestDefinition:
 
 
 @dataclass(frozen=True, slots=True)
-class Test:
+class AnswerTest:
     """What an answer must be like; all that is said must hold.
 
     Attributes:
@@ -105,7 +105,7 @@ class Refusal:
         reason: In which way it failed.
     """
 
-    test: Test
+    test: AnswerTest
     retry: bool
     wait_s: float | None = None
     reason: FailureReason = FailureReason.REFUSED
@@ -122,7 +122,7 @@ class AnswerDefinition:
         message: JSON pointers to what the receiver says is wrong.
     """
 
-    accepted: tuple[Test, ...] = (Test(statuses=(2,)),)
+    accepted: tuple[AnswerTest, ...] = (AnswerTest(statuses=(2,)),)
     refusals: tuple[Refusal, ...] = ()
     retry_after: tuple[str, ...] = ()
     message: tuple[str, ...] = ()

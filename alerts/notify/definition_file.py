@@ -15,6 +15,7 @@ from alerts.notify.definition import (
     EXTRA_FUNCTIONS,
     VARIABLES,
     AnswerDefinition,
+    AnswerTest,
     BodyLimit,
     Carrier,
     ChannelDefinition,
@@ -22,7 +23,6 @@ from alerts.notify.definition import (
     Refusal,
     RequestDefinition,
     Signature,
-    Test,
 )
 from alerts.notify.errors import FailureReason
 from alerts.notify.setting_file import read_setting_definitions
@@ -316,7 +316,7 @@ class _Reader:
             self._pointers(section, "message"),
         )
 
-    def _test(self, section: Section) -> Test:
+    def _test(self, section: Section) -> AnswerTest:
         if not set(section.data) & set(_TEST_KEYS):
             section.report(None, f"a test says at least one of {', '.join(_TEST_KEYS)}")
         json = section.open_section("json")
@@ -324,7 +324,7 @@ class _Reader:
         for pointer, wanted in json.data.items() if json is not None else ():
             self._check_pointer((*section.path, "json", pointer), pointer)
             values.append((pointer, tuple(wanted) if isinstance(wanted, list) else (wanted,)))
-        return Test(
+        return AnswerTest(
             self._statuses(section),
             section.text("text") if section.has("text") else None,
             section.text("contains"),

@@ -202,7 +202,8 @@ class Expander:
                 return _structured(expanded) if definition.kind is SettingKind.TREE else expanded
             case tuple():
                 items = [self._item(definition, item) for item in value]
-                return [item for item in items if item not in ("", None)]
+                is_tree = definition.kind is SettingKind.TREE
+                return items if is_tree else [item for item in items if item not in ("", None)]
             case _:
                 return self._mapping(definition, value)
 

@@ -37,6 +37,9 @@ _URL_ATTRIBUTES: Final = frozenset(
     ("action", "background", "cite", "formaction", "href", "poster", "src")
 )
 _ATTRIBUTE: Final = re.compile(r"""([a-zA-Z_:][-\w:.]*)\s*=\s*(?:"([^"]*)|'([^']*))\Z""", re.ASCII)
+_TAG: Final = re.compile(r"<[a-zA-Z/!]", re.ASCII)
+"""Where a tag begins; another ``<`` is only text."""
+
 _CODE: Final = re.compile(r"<(/?)(script|style)\b", re.IGNORECASE)
 _LOOKED_AT: Final = 4096
 
@@ -74,14 +77,14 @@ def _tail(before: Sequence[str]) -> str | None:
     found = ""
     for piece in reversed(before):
         found = piece + found
-        if "<" in piece or ">" in piece or len(found) > _LOOKED_AT:
+        if ">" in piece or _TAG.search(found) or len(found) > _LOOKED_AT:
             break
     whole = "".join(before[-64:])
     code = list(_CODE.finditer(whole))
     if code and not code[-1][1]:
         raise ValueError(f"a value inside of <{code[-1][2].lower()}> is not supported")
-    opened = found.rfind("<")
-    return found[opened:] if opened > found.rfind(">") else None
+    opened = [match.start() for match in _TAG.finditer(found)]
+    return found[opened[-1] :] if opened and opened[-1] > found.rfind(">") else None
 
 
 def _url(text: str, *, is_start: bool) -> str:

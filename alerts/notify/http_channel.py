@@ -80,11 +80,14 @@ class HTTPChannel:
         return self._pacer.ready_in_s()
 
     def redact(self, message: str) -> str:
-        """Return a message without the secrets of the channel."""
+        """Return a message without the secrets of the channel, as they were used last."""
+        return self._without(self._secrets, message)
+
+    def _without(self, hidden: set[Secret], message: str) -> str:
         token = self._authorizer.token
-        hidden = self._secrets if token is None else {*self._secrets, token}
+        secrets = hidden if token is None else {*hidden, token}
         # Longer ones first, as one may be part of another.
-        for secret in sorted(hidden, key=lambda each: len(each.reveal()), reverse=True):
+        for secret in sorted(secrets, key=lambda each: len(each.reveal()), reverse=True):
             message = secret.redact(message)
         return message
 
@@ -96,28 +99,32 @@ class HTTPChannel:
         Raises:
             DeliveryError: One was not accepted; nothing secret is in its text.
         """
+        # Those of this notification: several are told at a time, and templates differ.
+        hidden: set[Secret] = set()
         try:
-            await self._deliver(notification)
+            await self._deliver(notification, hidden)
         except DeliveryError as error:
             if error.permanent:
                 self._accepted.pop(notification.id, None)
             # Not chained: the error behind it may show what is secret.
             raise DeliveryError(
-                self.redact(str(error)),
+                self._without(hidden, str(error)),
                 error.reason,
                 permanent=error.permanent,
                 retry_after_s=error.retry_after_s,
             ) from None
+        finally:
+            self._secrets = hidden
         self._accepted.pop(notification.id, None)
 
-    async def _deliver(self, notification: Notification) -> None:
+    async def _deliver(self, notification: Notification, hidden: set[Secret]) -> None:
         files = await self._read_files()
-        self._secrets = _secrets(self._config, files)
+        hidden |= _secrets(self._config, files)
         if len(notification.alerts) > _MANY_ALERTS:
             # Their texts take long enough to hold up everything else on the loop.
-            requests = await asyncio.to_thread(self._requests, notification, files)
+            requests = await asyncio.to_thread(self._requests, notification, files, hidden)
         else:
-            requests = self._requests(notification, files)
+            requests = self._requests(notification, files, hidden)
         accepted = self._accepted.get(notification.id, 0)
         for index, prepared in enumerate(requests):
             if index < accepted:
@@ -127,7 +134,9 @@ class HTTPChannel:
             await self._request(prepared, key, files)
             self._accepted[notification.id] = index + 1
 
-    def _requests(self, notification: Notification, files: Mapping[Path, str]) -> list[Prepared]:
+    def _requests(
+        self, notification: Notification, files: Mapping[Path, str], hidden: set[Secret]
+    ) -> list[Prepared]:
         context = self._context
         limit = self._config.settings.get("max_alerts")
         max_alerts = limit if isinstance(limit, int) and limit > 0 else None
@@ -142,7 +151,7 @@ class HTTPChannel:
             self._template_failed,
         )
         builder = RequestBuilder(self._config, self._definition, expander, context.encode)
-        self._secrets |= self._expanded_secrets(builder.settings)
+        hidden |= self._expanded_secrets(builder.settings)
         return list(builder.requests())
 
     def _template_failed(self) -> None:

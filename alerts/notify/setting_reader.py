@@ -137,7 +137,7 @@ class _Reader:
             case SettingKind.FLAG:
                 return section.flag(key, default=False)
             case SettingKind.NUMBER:
-                return self._number(key)
+                return section.count(key)
             case SettingKind.DURATION:
                 return Seconds(section.duration(key, 0.0))
             case SettingKind.LIST:
@@ -151,13 +151,6 @@ class _Reader:
                 return self._tree(section.data[key], (*section.path, key), definition)
             case _:
                 return self._text(definition, key)
-
-    def _number(self, key: str) -> int | None:
-        value = self.section.data.get(key)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self.section.report(key, f"{key} must be a whole number")
-            return None
-        return value
 
     def _text(self, definition: SettingDefinition, key: str) -> Value:
         section = self.section

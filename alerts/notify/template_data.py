@@ -111,7 +111,7 @@ class AlertData:
 
     Attributes:
         alert: What happened.
-        trace_url: A trace that shows it; empty for none.
+        trace_url: A trace that shows it; empty: what the annotation ``trace_url`` says.
     """
 
     go_type: ClassVar[str] = "template.Alert"
@@ -134,7 +134,7 @@ class AlertData:
             "EndsAt": _time(alert.ends_at_ms),
             "GeneratorURL": alert.generator_url,
             "Fingerprint": alert.fingerprint,
-            "TraceURL": self.trace_url,
+            "TraceURL": self.trace_url or alert.annotations.get("trace_url", ""),
         }
 
     def methods(self) -> Mapping[str, Function]:

@@ -37,6 +37,10 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
                     ),
                     "alertmanager_config": config
                     and absolute(("alerts", "alertmanager_config"), config),
+                    "channel_folders": tuple(
+                        absolute(("alerts", "channel_folders"), folder)
+                        for folder in alerts.channel_folders
+                    ),
                     "storage_url": _SQLITE.sub(
                         lambda url: url[1] + str(absolute(("alerts", "storage_url"), url[2])),
                         alerts.storage_url,

@@ -373,6 +373,11 @@ class AlertsSettings(Section):
     """How often the series are written to the data directory, to be read at the next start."""
     alertmanager_config: Path | None = None
     """Routes and receivers in Alertmanager's format; unset: alerts are written to the log."""
+    channel_folders: tuple[Path, ...] = ()
+    """Folders with channel files of your own, which stand in for shipped ones of the same name."""
+    private_addresses: bool = True
+    """Whether the URLs of receivers may lead to this machine and private networks; one whose host
+    comes out of a template never may."""
     storage_url: str = ""
     """SQLAlchemy URL of the database; empty: SQLite in the data directory."""
     history_retention: PositiveDuration = 30 * 86_400.0

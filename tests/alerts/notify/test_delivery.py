@@ -447,3 +447,35 @@ async def test_close_is_bounded(bench: Bench) -> None:
             await attempts_of(bench, channel, 1)
 
         assert [item.id for item in await bench.outbox.waiting()] == ["n1"]
+
+
+class PacedChannel(ScriptedChannel):
+    """May send only once in ten seconds."""
+
+    def ready_in_s(self) -> float:
+        last_s = self.attempts[-1][1] if self.attempts else -10.0
+        return last_s + 10.0 - self._clock.monotonic()
+
+    _clock: ManualClock
+
+
+async def test_pace(bench: Bench) -> None:
+    """A channel waits for its receiver's limit; the others do not."""
+    slow, quick = PacedChannel("slow", bench.clock), ScriptedChannel("quick", bench.clock)
+    async with bench.delivery(slow, quick) as delivery:
+        await bench.send(
+            delivery,
+            *(make_notification(f"s{n}", channel=slow.key, group=f"{n}") for n in range(3)),
+            *(make_notification(f"q{n}", channel=quick.key, group=f"{n}") for n in range(3)),
+        )
+        await attempts_of(bench, quick, 3)
+        await attempts_of(bench, slow, 1)
+        for count in (2, 3):
+            await bench.clock.advance(9.9)
+            assert len(slow.attempts) == count - 1
+            await bench.clock.advance(0.1)
+            await attempts_of(bench, slow, count)
+        await bench.drained(delivery)
+
+    assert [moment for _, moment in slow.attempts] == pytest.approx([0.0, 10.0, 20.0])
+    assert {moment for _, moment in quick.attempts} == {0.0}

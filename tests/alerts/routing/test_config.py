@@ -258,8 +258,8 @@ GOOD = "route: {receiver: a}\nreceivers: [{name: a}]\n"
         ),
         ("route: {receiver: a}\nreceivers: [{name: a}, {}]", "2:24: name is missing"),
         (
-            "route: {receiver: a}\nreceivers: [{name: a, jira_configs: []}]",
-            "2:23: jira_configs is not supported yet; remove it",
+            "route: {receiver: a}\nreceivers: [{name: a, jira_configs: [{}]}]",
+            "2:38: there is no channel jira; use webhook_configs",
         ),
         (
             "route: {receiver: a}\nreceivers: [{name: a, webhooks_config: []}]",
@@ -328,8 +328,8 @@ def test_templates_that_match_nothing(tmp_path: Path, caplog: pytest.LogCaptureF
     ("webhook", "problem"),
     [
         ("{}", "url is missing"),
-        ("{url: ftp://host/T0K3N}", "url is no URL that can be posted to"),
-        ("{url: 'https://[T0K3N'}", "url is no URL that can be posted to"),
+        ("{url: ftp://host/T0K3N}", "url is no URL that can be requested"),
+        ("{url: 'https://[T0K3N'}", "url is no URL that can be requested"),
         ("{url: http://h, max_alerts: many}", "max_alerts must be a whole number of 0 or more"),
         ("{url: http://h, send_resolved: 1}", "send_resolved must be true or false, not 1"),
     ],
