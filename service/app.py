@@ -479,10 +479,11 @@ async def serve(
     async with app, asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
         await stop.wait()
-        _LOG.info("stopping")
         reloading.cancel()
+        # Before the log says so: who reads it and insists must not meet the handlers any more.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+        _LOG.info("stopping")
     return 0
 
 

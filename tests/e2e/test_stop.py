@@ -115,8 +115,10 @@ async def stuck_client(process: GatewatchProcess) -> AsyncIterator[None]:
         for _ in range(30):
             await process.publish(CHANNEL, "x" * 800_000)
             await reader.published()
+        saying_goodbye = asyncio.create_task(reader.closed())
         yield
         transport.abort()
+        await saying_goodbye
 
 
 async def test_a_client_that_stopped_reading_does_not_hold_up_the_end(tmp_path: Path) -> None:
