@@ -480,9 +480,11 @@ async def serve(
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
         await stop.wait()
         reloading.cancel()
-        # Before the log says so: who reads it and insists must not meet the handlers any more.
+        # Before the log says so, for who reads it and insists. Left to the kernel: an exception at
+        # any place of the code that stops the parts would be one more reason to stop them in order.
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
         _LOG.info("stopping")
     return 0
 
