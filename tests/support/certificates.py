@@ -1,20 +1,21 @@
-"""Certificates for tests of TLS, made with openssl; trusted by nobody else."""
+"""Certificates for tests of TLS, of an authority that nobody else trusts."""
 
 from __future__ import annotations
 
 import ssl
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+import trustme
 
 
 @dataclass(frozen=True)
 class Certificates:
-    """A certificate for ``localhost``, signed by itself, and one for a client.
+    """A certificate for ``localhost``, and one for a client.
 
     Attributes:
         ca_file: What has to be trusted.
-        server: The context of a server with it.
+        server: The context of a server with its certificate.
         client_cert: A certificate for a client.
         client_key: Its key.
     """
@@ -23,35 +24,32 @@ class Certificates:
     server: ssl.SSLContext
     client_cert: str
     client_key: str
+    authority: trustme.CA
 
     @classmethod
     def make(cls, folder: Path) -> Certificates:
         """Make certificates in a folder."""
-        server_cert, server_key = _self_signed(folder, "localhost")
-        client_cert, client_key = _self_signed(folder, "client")
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(server_cert, server_key)
-        return cls(server_cert, context, client_cert, client_key)
+        authority = trustme.CA()
+        ca_file, cert, key = (folder / f"{name}.pem" for name in ("ca", "client", "client-key"))
+        authority.cert_pem.write_to_path(ca_file)
+        client = authority.issue_cert("client@localhost")
+        client.cert_chain_pems[0].write_to_path(cert)
+        client.private_key_pem.write_to_path(key)
+        return cls(str(ca_file), _server(authority), str(cert), str(key), authority)
+
+    def another_server(self) -> ssl.SSLContext:
+        """Return a context like ``server``, to be changed."""
+        return _server(self.authority)
 
     def strict_server(self) -> ssl.SSLContext:
         """Return the context of a server that asks for the client's certificate."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.ca_file, self.ca_file.replace(".pem", ".key"))
-        context.load_verify_locations(self.client_cert)
+        context = self.another_server()
+        self.authority.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
         return context
 
 
-def _self_signed(folder: Path, name: str) -> tuple[str, str]:
-    cert, key = folder / f"{name}.pem", folder / f"{name}.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-keyout", str(key), "-out", str(cert), "-days", "2"),
-            *("-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=20,
-    )
-    return str(cert), str(key)
+def _server(authority: trustme.CA) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    return context

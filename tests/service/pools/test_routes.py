@@ -142,8 +142,7 @@ async def test_unusable_tls(options: TLSOptions) -> None:
 
 async def test_tls_versions(certificates: Certificates) -> None:
     """A server that speaks only an older version than is wanted is refused."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.ca_file, certificates.ca_file.replace(".pem", ".key"))
+    context = certificates.another_server()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with tls_server(context) as port:
         assert await posted(port, TLSOptions(ca_file=certificates.ca_file)) == 200
