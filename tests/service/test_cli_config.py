@@ -12,7 +12,7 @@ EXAMPLE = Path(__file__).parents[2] / "gatewatch.yaml"
 
 def test_check_finds_nothing_wrong_with_the_shipped_example(tmp_path: Path):
     """The configuration that is shipped is good."""
-    done = gatewatch("config", "check", str(EXAMPLE), directory=tmp_path)
+    done = gatewatch_inside("config", "check", str(EXAMPLE), directory=tmp_path)
 
     assert (done.code, done.out, done.err) == (0, f"{EXAMPLE}: good\n", "")
 
@@ -31,7 +31,7 @@ def test_the_shipped_example_is_good_with_every_comment_taken_away(tmp_path: Pat
         "route: {receiver: team}\nreceivers: [{name: team}]\n", encoding="utf-8"
     )
 
-    done = gatewatch("config", "check", directory=tmp_path)
+    done = gatewatch_inside("config", "check", directory=tmp_path)
 
     (remark,) = done.err.splitlines()
     assert done.code == 0
@@ -40,7 +40,7 @@ def test_the_shipped_example_is_good_with_every_comment_taken_away(tmp_path: Pat
 
 def test_check_without_a_file_checks_the_rest(tmp_path: Path):
     """Without a file the defaults and the environment are checked, and it says so."""
-    done = gatewatch("config", "check", directory=tmp_path)
+    done = gatewatch_inside("config", "check", directory=tmp_path)
 
     assert done.code == 0
     assert done.out == "defaults (there is no gatewatch.yaml here): good\n"
@@ -69,7 +69,7 @@ def test_check_looks_into_the_files_that_are_named(tmp_path: Path):
     (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
     (tmp_path / "r.yaml").write_text("groups: [{nam: a}]\n", encoding="utf-8")
 
-    done = gatewatch("config", "check", directory=tmp_path)
+    done = gatewatch_inside("config", "check", directory=tmp_path)
 
     assert done.code == 1
     assert f"{tmp_path}/r.yaml:1:" in done.err
@@ -129,7 +129,7 @@ def test_check_for_machines(tmp_path: Path):
     """With --json the same problems are data, and the exit code is the same."""
     (tmp_path / "gatewatch.yaml").write_text("gateway: {port: x}\n", encoding="utf-8")
 
-    done = gatewatch("config", "check", "--json", directory=tmp_path)
+    done = gatewatch_inside("config", "check", "--json", directory=tmp_path)
 
     assert done.code == 1
     assert json.loads(done.out)["problems"][0] == {
@@ -142,7 +142,7 @@ def test_check_for_machines(tmp_path: Path):
 
 def test_check_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path):
     """Nothing was checked, so the exit code is 2."""
-    done = gatewatch("config", "check", "none.yaml", directory=tmp_path)
+    done = gatewatch_inside("config", "check", "none.yaml", directory=tmp_path)
 
     assert done.code == 2
     assert "none.yaml' does not exist" in done.err
@@ -150,7 +150,7 @@ def test_check_of_a_file_that_is_not_there_is_a_usage_error(tmp_path: Path):
 
 def test_schema_is_json(tmp_path: Path):
     """The schema is JSON and describes the file."""
-    done = gatewatch("config", "schema", directory=tmp_path)
+    done = gatewatch_inside("config", "schema", directory=tmp_path)
 
     schema = json.loads(done.out)
     assert done.code == 0
@@ -180,14 +180,14 @@ def test_show_prints_what_is_in_effect_and_where_it_was_set(tmp_path: Path):
 
 def test_show_for_machines(tmp_path: Path):
     """With --json the settings are one object."""
-    done = gatewatch("config", "show", "--json", directory=tmp_path)
+    done = gatewatch_inside("config", "show", "--json", directory=tmp_path)
 
     assert json.loads(done.out)["gateway"]["idle_timeout"] == "5m"
 
 
 def test_show_of_a_bad_configuration_is_a_configuration_error(tmp_path: Path):
     """A command that needs settings and cannot have them exits with 2, without a traceback."""
-    done = gatewatch("config", "show", "-c", "none.yaml", directory=tmp_path)
+    done = gatewatch_inside("config", "show", "-c", "none.yaml", directory=tmp_path)
 
     assert done.code == 2
     assert done.err == "none.yaml: cannot read it: No such file or directory\n"

@@ -1,11 +1,11 @@
-"""`gatewatch routes`, as a process: what it prints and how it exits."""
+"""`gatewatch routes`: what it prints and how it exits."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from tests.support.command import Outcome, gatewatch
+from tests.support.command import Outcome, gatewatch, gatewatch_inside
 
 CONFIG = "alerts: {alertmanager_config: am.yml}\n"
 ROUTES = """\
@@ -54,12 +54,14 @@ def test_receivers_of_an_alert(folder: Path):
 
 def test_no_labels_reach_the_root(folder: Path):
     """An alert that no route matches goes to the receiver of the root route."""
-    assert lines(gatewatch("routes", "test", directory=folder)) == ["default\t{}\t{}"]
+    assert lines(gatewatch_inside("routes", "test", directory=folder)) == ["default\t{}\t{}"]
 
 
 def test_receivers_for_machines(folder: Path):
     """With --json the same is data."""
-    done = gatewatch("routes", "test", "severity=page", '"a b"=c', "--json", directory=folder)
+    done = gatewatch_inside(
+        "routes", "test", "severity=page", '"a b"=c', "--json", directory=folder
+    )
 
     assert json.loads(done.out) == {
         "ok": True,
@@ -80,8 +82,8 @@ def test_verified_receivers(folder: Path):
     """With --verify-receivers the exit code is 1 unless just these are reached, in this order."""
     alert = ("routes", "test", "severity=page", "team=cache", "--verify-receivers")
 
-    good = gatewatch(*alert, "pager,storage", directory=folder)
-    bad = gatewatch(*alert, "storage,pager", directory=folder)
+    good = gatewatch_inside(*alert, "pager,storage", directory=folder)
+    bad = gatewatch_inside(*alert, "storage,pager", directory=folder)
 
     assert len(lines(good)) == 2
     assert (bad.code, bad.out) == (1, good.out)
@@ -90,7 +92,7 @@ def test_verified_receivers(folder: Path):
 
 def test_the_way_of_an_alert(folder: Path):
     """With --tree the routes an alert goes through come first."""
-    done = gatewatch("routes", "test", "team=db", "--tree", directory=folder)
+    done = gatewatch_inside("routes", "test", "team=db", "--tree", directory=folder)
 
     assert lines(done)[:3] == [
         "{}  receiver: default  group_by: [alertname]  group_wait: 30s  group_interval: 5m"
@@ -102,7 +104,7 @@ def test_the_way_of_an_alert(folder: Path):
 
 def test_the_tree(folder: Path):
     """`routes show` prints every route, and of each what differs from the one above."""
-    assert lines(gatewatch("routes", "show", directory=folder))[1:] == [
+    assert lines(gatewatch_inside("routes", "show", directory=folder))[1:] == [
         '├── {severity="page"}  receiver: pager  group_wait: 0s  mute_time_intervals: [night]'
         "  continue: true",
         '└── {team=~"db|cache"}  receiver: storage  group_by: [...]',
@@ -112,7 +114,7 @@ def test_the_tree(folder: Path):
 
 def test_the_tree_for_machines(folder: Path):
     """With --json the tree is data, with what each route inherits."""
-    tree = json.loads(gatewatch("routes", "show", "--json", directory=folder).out)
+    tree = json.loads(gatewatch_inside("routes", "show", "--json", directory=folder).out)
     db = tree["routes"][1]["routes"][0]
 
     assert [route["receiver"] for route in tree["routes"]] == ["pager", "storage"]
@@ -122,7 +124,7 @@ def test_the_tree_for_machines(folder: Path):
 
 def test_without_a_file_alerts_go_to_the_log(tmp_path: Path):
     """Without a configuration every alert is a group of its own, written to the log."""
-    done = gatewatch("routes", "test", "alertname=A", directory=tmp_path)
+    done = gatewatch_inside("routes", "test", "alertname=A", directory=tmp_path)
 
     assert lines(done) == ['log\t{}\t{alertname="A"}']
 
@@ -136,7 +138,7 @@ def test_without_a_file_alerts_go_to_the_log(tmp_path: Path):
 )
 def test_what_is_no_label(folder: Path, label: str, said: str):
     """Labels are written as LABEL=VALUE; anything else is a usage error."""
-    done = gatewatch("routes", "test", label, directory=folder)
+    done = gatewatch_inside("routes", "test", label, directory=folder)
 
     assert (done.code, done.out) == (2, "")
     assert said in done.err
@@ -146,7 +148,7 @@ def test_a_bad_file(folder: Path):
     """Problems of the routes are listed, and the exit code is 2."""
     (folder / "am.yml").write_text("route: {receiver: a}\n", encoding="utf-8")
 
-    done = gatewatch("routes", "show", directory=folder)
+    done = gatewatch_inside("routes", "show", directory=folder)
 
     assert (done.code, done.out) == (2, "")
     assert done.err == f"{folder}/am.yml:1:19: there is no receiver 'a'; none is defined\n"
@@ -156,7 +158,7 @@ def test_config_check_reads_the_routes(folder: Path):
     """`config check` lists what is wrong with the routes too."""
     (folder / "am.yml").write_text(ROUTES + "tracing: {}\n", encoding="utf-8")
 
-    done = gatewatch("config", "check", directory=folder)
+    done = gatewatch_inside("config", "check", directory=folder)
 
     assert (done.code, done.out) == (1, "")
     assert "am.yml:18:1: tracing: gatewatch's own configuration says" in done.err
