@@ -15,7 +15,7 @@ demo: .venv/.installed
 	$(BIN)/gatewatch demo
 
 test: .venv/.installed-dev
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check $(CODE)
