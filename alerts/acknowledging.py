@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from alerts.clock import Clock
@@ -36,6 +37,8 @@ class Acknowledgements:
         self._sink = sink
         self._clock = clock
         self._known: dict[str, Acknowledgement] = {}
+        # One change at a time, so that what is forgotten is not what was just written.
+        self._changing = asyncio.Lock()
 
     async def load(self) -> None:
         """Take up what earlier processes left.
@@ -61,8 +64,9 @@ class Acknowledgements:
             alert.fingerprint, alert.starts_at_ms, by, int(self._clock.time() * 1000), note
         )
         event = _event(alert, EventKind.ACKNOWLEDGED, new.at_ms, {"by": by, "note": note})
-        await self._sink.put(new, events=(event,))
-        self._known[new.fingerprint] = new
+        async with self._changing:
+            await self._sink.put(new, events=(event,))
+            self._known[new.fingerprint] = new
         return new
 
     async def withdraw(self, alert: Alert) -> None:
@@ -71,24 +75,30 @@ class Acknowledgements:
         Raises:
             StorageError: Nothing was changed.
         """
-        known = self._known.get(alert.fingerprint)
-        if known is not None:
+        async with self._changing:
+            known = self._known.get(alert.fingerprint)
+            if known is None:
+                return
             at_ms = int(self._clock.time() * 1000)
             event = _event(alert, EventKind.ACKNOWLEDGEMENT_WITHDRAWN, at_ms, {"by": known.by})
             await self._sink.forget((alert.fingerprint,), events=(event,))
-            self._known.pop(alert.fingerprint, None)
+            del self._known[alert.fingerprint]
 
-    async def prune(self, alive: Collection[str]) -> None:
-        """Forget the acknowledgements of alerts that are not among these fingerprints.
+    async def prune(self, is_alive: Callable[[str], bool]) -> None:
+        """Forget the acknowledgements of alerts that are not there any more.
+
+        Args:
+            is_alive: Whether there is an alert with a fingerprint.
 
         Raises:
             StorageError: Nothing was changed.
         """
-        gone = [fingerprint for fingerprint in self._known if fingerprint not in alive]
-        if gone:
-            await self._sink.forget(gone)
-            for fingerprint in gone:
-                self._known.pop(fingerprint, None)
+        async with self._changing:
+            gone = [fingerprint for fingerprint in self._known if not is_alive(fingerprint)]
+            if gone:
+                await self._sink.forget(gone)
+                for fingerprint in gone:
+                    del self._known[fingerprint]
 
 
 def _event(alert: Alert, kind: EventKind, at_ms: int, detail: Mapping[str, str]) -> HistoryEvent:

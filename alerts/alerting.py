@@ -186,11 +186,11 @@ class Alerting:
             for group in self.groups:
                 if group.definition.key in saved:
                     group.restore(saved[group.definition.key], now_ms)
+            # Before anything is told: what nobody raises by then has ended.
+            self.alertmanager.take_up(
+                [alert for group in self.groups for alert in group.raised(now_ms)]
+            )
             await stack.enter_async_context(self.alertmanager)
-            for group in self.groups:
-                # Now, as the first pass of a group may come later than routing waits for news.
-                if firing := group.firing(now_ms):
-                    self.alertmanager.notify(firing, None)
             self._stack = stack.pop_all()
         return self
 

@@ -32,6 +32,7 @@ from alerts.notify.delivery import (
 from alerts.notify.http_requests import Encode
 from alerts.notify.log import NotificationLog
 from alerts.notify.outbox import Outbox
+from alerts.notify.pacing import Pacers
 from alerts.notify.transport import Transport
 from alerts.recorded_silences import RecordedSilences
 from alerts.routing.dispatcher import Dispatcher, DispatcherContext
@@ -50,6 +51,7 @@ from alerts.telemetry import AlertsTelemetry
 
 _LOG: Final = logging.getLogger(__name__)
 
+_RETRY_START_S: Final = 1.0
 HISTORY_RETENTION_S: Final = 30 * 24 * 3600.0
 
 
@@ -119,7 +121,11 @@ class Alertmanager:
         self._acknowledgements = Acknowledgements(AcknowledgementStore(database), clock)
         self._running = AsyncExitStack()
         self._delivery: Delivery | None = None
+        self._pacers = Pacers(clock)
+        self._taken_up: tuple[Alert, ...] = ()
+        # During a reload nobody dispatches, and people are shown what there was before.
         self._dispatcher: Dispatcher | None = None
+        self._shown: Dispatcher | None = None
         self._held: list[tuple[Sequence[Alert], SpanContext | None]] | None = None
         self.silences = Silences(
             RecordedSilences(SilenceStore(database)), clock=clock, random=random
@@ -135,10 +141,21 @@ class Alertmanager:
         self._log = NotificationLog(await self._outbox.log_entries(now_ms))
         await self.silences.load()
         await self._acknowledgements.load()
-        posted = await self._posted.load(now_ms)
-        await self._start(self._routing)
-        self._take_in([alert for alert, _ in posted])
+        posted = await self._posted.load()
+        for alert, updated_at_ms in posted:
+            # One that was said to have ended is in the history as such already.
+            if alert.ends_at_ms is None or alert.ends_at_ms > updated_at_ms:
+                self._posted_alerts[alert.labels] = alert
+        await self._start(self._routing, [*self._taken_up, *(alert for alert, _ in posted)])
+        self._taken_up = ()
         return self
+
+    def take_up(self, alerts: Sequence[Alert]) -> None:
+        """Have alerts of an earlier process, firing or ended, known from the start.
+
+        What the notification log knows to fire and is neither here nor was posted has ended.
+        """
+        self._taken_up = tuple(alerts)
 
     async def __aexit__(
         self,
@@ -196,6 +213,8 @@ class Alertmanager:
     async def reload(self, routing: RoutingConfig) -> None:
         """Go on with other routes and receivers; alerts that come meanwhile are held.
 
+        Attempts in progress get ``close_deadline_s``; what there was is shown until then.
+
         Raises:
             StorageError: The old ones go on.
         """
@@ -205,14 +224,13 @@ class Alertmanager:
         try:
             await self._running.aclose()
             try:
-                await self._start(routing)
+                await self._start(routing, known)
                 self._routing = routing
             except StorageError:
-                await self._start(self._routing)
+                await self._start_for_sure(known)
                 raise
         finally:
             held, self._held = self._held or [], None
-            self.notify(known, None)
             for alerts, span_context in held:
                 self.notify(alerts, span_context)
 
@@ -221,14 +239,15 @@ class Alertmanager:
 
         A failure is only logged: what is left is forgotten next time.
         """
-        now_ms = self._now_ms()
-        if self._dispatcher is None:
+        dispatcher, now_ms = self._dispatcher, self._now_ms()
+        if dispatcher is None:
             return
-        self._dispatcher.active.prune(now_ms)
-        alive = {held.alert.fingerprint for held in self._dispatcher.active}
+        dispatcher.active.prune(now_ms)
         try:
             await self._forget_posted(now_ms)
-            await self._acknowledgements.prune(alive)
+            await self._acknowledgements.prune(
+                lambda fingerprint: dispatcher.active.get(fingerprint) is not None
+            )
             await self.silences.prune(now_ms)
             await self._history.prune(now_ms - round(self._options.history_retention_s * 1000))
         except StorageError as error:
@@ -273,14 +292,14 @@ class Alertmanager:
         return self._history
 
     def _alert(self, fingerprint: str) -> Alert | None:
-        held = None if self._dispatcher is None else self._dispatcher.active.get(fingerprint)
+        held = None if self._shown is None else self._shown.active.get(fingerprint)
         return None if held is None or held.alert.is_resolved(self._now_ms()) else held.alert
 
     def _viewer(self) -> Viewer | None:
-        if self._dispatcher is None:
+        if self._shown is None:
             return None
         return Viewer(
-            self._dispatcher, self.silences.silencing, self._acknowledgements.of, self._now_ms()
+            self._shown, self.silences.silencing, self._acknowledgements.of, self._now_ms()
         )
 
     def _take_in(self, alerts: Sequence[Alert]) -> None:
@@ -307,16 +326,30 @@ class Alertmanager:
     async def _forget_posted(self, now_ms: int) -> None:
         """Record the end of posted alerts that nobody spoke of any more, and forget them."""
         ended = [alert for alert in self._posted_alerts.values() if alert.is_resolved(now_ms)]
-        if ended:
-            events = [
-                _event(alert, is_firing=False, at_ms=alert.ends_at_ms or now_ms) for alert in ended
-            ]
-            await self._posted.forget([alert.fingerprint for alert in ended], events=events)
-            for alert in ended:
-                self._posted_alerts.pop(alert.labels, None)
+        events = [
+            _event(alert, is_firing=False, at_ms=alert.ends_at_ms or now_ms) for alert in ended
+        ]
+        await self._posted.forget_ended(now_ms, events=events)
+        for alert in ended:
+            if self._posted_alerts.get(alert.labels) is alert:  # not posted anew meanwhile
+                del self._posted_alerts[alert.labels]
 
-    async def _start(self, routing: RoutingConfig) -> None:
-        """Start delivery and dispatcher; the log and the outbox say where to go on."""
+    async def _start_for_sure(self, known: Sequence[Alert]) -> None:
+        """Go on with the old routes as soon as the database lets us; alerts are held until then."""
+        while True:
+            try:
+                await self._start(self._routing, known)
+            except StorageError as error:
+                _LOG.error("no alert is told until the database works again: %s", error)
+                await self._clock.sleep(_RETRY_START_S)
+            else:
+                return
+
+    async def _start(self, routing: RoutingConfig, alerts: Sequence[Alert]) -> None:
+        """Start delivery and dispatcher with the alerts there are.
+
+        The log and the outbox say where to go on.
+        """
         async with AsyncExitStack() as stack:
             # One for all, as channels to the same place share its limits.
             context = ChannelContext(
@@ -326,6 +359,7 @@ class Alertmanager:
                 external_url=self._options.external_url,
                 allow_private=self._options.allow_private,
                 encode=self._options.encode,
+                known_pacers=self._pacers,
             )
             channels = {
                 receiver.name: _channels(receiver, context)
@@ -355,11 +389,13 @@ class Alertmanager:
                     submit=delivery.submit,
                     silencing=self.silences.silencing,
                     is_acknowledged=lambda alert: self._acknowledgements.of(alert) is not None,
+                    is_waiting=delivery.is_waiting,
                     clock=self._clock,
                     random=self._random,
                 ),
             )
-            self._dispatcher = await stack.enter_async_context(dispatcher)
+            dispatcher.notify(alerts)
+            self._dispatcher = self._shown = await stack.enter_async_context(dispatcher)
             self._delivery = delivery
             self._running = stack.pop_all()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -75,22 +75,27 @@ def _is_one_of(value: object, wanted: Iterable[object]) -> bool:
     )
 
 
-def judge(definition: AnswerDefinition, response: TransportResponse, now_s: float) -> None:
+def judge(
+    definition: AnswerDefinition,
+    response: TransportResponse,
+    now_s: float,
+    redact: Callable[[str], str],
+) -> None:
     """Return when the answer says yes.
 
     Args:
         definition: How it is understood.
         response: The answer.
         now_s: Unix time in seconds.
+        redact: Takes out of a text what must not show: an answer may hold what the request held.
 
     Raises:
-        DeliveryError: It does not; says why and whether to try again. What it says may hold what
-            the request held.
+        DeliveryError: It does not; says why and whether to try again.
     """
     answer = _Answer(response)
     if any(answer.meets(test) for test in definition.accepted):
         return
-    message = _message(definition, answer)
+    message = _message(definition, answer, redact)
     asked_s = _retry_after(definition, answer, now_s)
     refusal = next((each for each in definition.refusals if answer.meets(each.test)), None)
     if refusal is not None:
@@ -120,11 +125,12 @@ def _is_json_expected(definition: AnswerDefinition) -> bool:
     return all(test.json and test.text is None for test in definition.accepted)
 
 
-def _message(definition: AnswerDefinition, answer: _Answer) -> str:
+def _message(definition: AnswerDefinition, answer: _Answer, redact: Callable[[str], str]) -> str:
     status = answer.response.status
     said = (answer.at(pointer) for pointer in definition.message)
     texts = [str(each) for each in said if each is not _MISSING and each not in (None, "", [])]
-    shown = ", ".join(texts) or answer.text
+    # Before it is cut, as half a secret is not recognized.
+    shown = redact(", ".join(texts) or answer.text)
     shown = " ".join(shown[:_SHOWN_BODY].split())
     return f"the answer was {status}{f': {shown}' if shown else ''}"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 
 from alerts.clock import Clock
 from alerts.notify.apprise_sender import AppriseSender, ThreadedApprise
@@ -33,6 +33,7 @@ class ChannelContext:
         encode: Makes JSON.
         mail: Sends mail.
         apprise: Sends what Apprise knows how to send.
+        known_pacers: Pacers to go on with.
         pacers: The pace of what is sent; channels to the same place share one.
     """
 
@@ -44,8 +45,9 @@ class ChannelContext:
     encode: Encode = encode_json
     mail: MailTransport = field(default_factory=SMTPTransport)
     apprise: AppriseSender = field(default_factory=ThreadedApprise)
+    known_pacers: InitVar[Pacers | None] = None
     pacers: Pacers = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Start with nothing sent."""
-        object.__setattr__(self, "pacers", Pacers(self.clock))
+    def __post_init__(self, known_pacers: Pacers | None) -> None:
+        """Start with nothing sent, unless there are pacers that know better."""
+        object.__setattr__(self, "pacers", known_pacers or Pacers(self.clock))

@@ -37,6 +37,8 @@ CLOSE_DEADLINE_S: Final = 5.0
 """How long attempts in progress may go on when delivery stops, in seconds."""
 
 
+_UNANSWERED: Final = frozenset((FailureReason.NETWORK, FailureReason.TIMEOUT))
+
 MAX_ATTEMPTS_AT_A_TIME: Final = 8
 """How many groups one channel is told about at a time."""
 
@@ -123,6 +125,11 @@ class Delivery:
         """Notifications that are not accepted yet."""
         return sum(worker.queued for worker in self._workers.values())
 
+    def is_waiting(self, group_key: str, channel_key: str) -> bool:
+        """Whether a channel has not accepted yet what it is told about a group."""
+        worker = self._workers.get(channel_key)
+        return worker is not None and worker.is_waiting(group_key)
+
     async def __aenter__(self) -> Self:
         for notification in await self._context.outbox.waiting():
             if notification.channel in self._workers:
@@ -161,7 +168,7 @@ class Delivery:
         message = f"the configuration has no channel {notification.channel!r} any more"
         _log.error("a notification for %s is given up: %s", notification.receiver, message)
         await self._context.outbox.fail(notification, reason, message, attempts=0)
-        self._context.log.forget(notification)
+        self._context.log.refuse(notification)
         stats = self.stats.setdefault(notification.receiver, ReceiverStats())
         stats.failed[reason] = stats.failed.get(reason, 0) + 1
 
@@ -217,6 +224,7 @@ class _Worker:
         self._due: list[tuple[float, int, str]] = []
         self._order = itertools.count()
         self._busy = 0
+        self._is_failing = False
         self._not_before_s = 0.0
         self._changed = asyncio.Event()
         self._is_stopping = False
@@ -224,6 +232,9 @@ class _Worker:
     @property
     def queued(self) -> int:
         return sum(len(group) for group in self._groups.values())
+
+    def is_waiting(self, group_key: str) -> bool:
+        return group_key in self._groups
 
     def put(self, notification: Notification) -> None:
         key = notification.group_key
@@ -253,7 +264,9 @@ class _Worker:
 
     def _delay_s(self) -> float | None:
         """Return how long until the next attempt; None: until something changes."""
-        if not self._due or self._busy >= MAX_ATTEMPTS_AT_A_TIME:
+        # One that does not answer must not take the connections of all others.
+        most = 1 if self._is_failing else MAX_ATTEMPTS_AT_A_TIME
+        if not self._due or self._busy >= most:
             return None
         due_s = max(self._due[0][0], self._not_before_s)
         return max(due_s - self._context.clock.monotonic(), self._paced_s())
@@ -293,6 +306,7 @@ class _Worker:
             if not item.is_accepted:
                 await self._attempt(item)
                 item.is_accepted = True
+                self._is_failing = False
             await self._removals.remove(item.notification)
         except DeliveryError as error:
             await self._failed(item, error)
@@ -349,7 +363,7 @@ class _Worker:
         except StorageError as storage_error:
             self._retry_later(item, DeliveryError(str(storage_error), FailureReason.STORAGE))
             return
-        self._context.log.forget(notification)
+        self._context.log.refuse(notification)
         self._stats.failed[error.reason] = self._stats.failed.get(error.reason, 0) + 1
         _log.error(
             "a notification for %s about %s is given up: %s",
@@ -361,6 +375,7 @@ class _Worker:
 
     def _retry_later(self, item: _Queued, error: DeliveryError) -> None:
         context = self._context
+        self._is_failing = self._is_failing or error.reason in _UNANSWERED
         item.failures += 1
         self._stats.retries += 1
         now_s = context.clock.monotonic()

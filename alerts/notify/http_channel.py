@@ -131,7 +131,7 @@ class HTTPChannel:
                 continue
             # More than one: each is a thing of its own, and its key the same over all attempts.
             key = notification.id if not index else f"{notification.id}/{index}"
-            await self._request(prepared, key, files)
+            await self._request(prepared, key, files, hidden)
             self._accepted[notification.id] = index + 1
 
     def _requests(
@@ -169,13 +169,15 @@ class HTTPChannel:
 
     # One request.
 
-    async def _request(self, prepared: Prepared, key: str, files: Mapping[Path, str]) -> None:
+    async def _request(
+        self, prepared: Prepared, key: str, files: Mapping[Path, str], hidden: set[Secret]
+    ) -> None:
         timeout_s = self._config.timeout_s
-        headers = {
-            **prepared.headers,
-            "Idempotency-Key": key,
-            **await self._authorizer.headers(files, timeout_s),
-        }
+        authorizing = await self._authorizer.headers(files, timeout_s)
+        # Also as it is sent: a proxy or a receiver may show the fields it got.
+        if sent := authorizing.get("Authorization", "").rpartition(" ")[2]:
+            hidden.add(Secret(sent))
+        headers = {**prepared.headers, "Idempotency-Key": key, **authorizing}
         connection = self._config.http.connection
         if prepared.is_address_from_data or not self._context.allow_private:
             connection = replace(connection, public_only=True)
@@ -186,7 +188,12 @@ class HTTPChannel:
         if response.status == 401 and self._authorizer.refused():
             message = "the answer was 401: the token is not taken any more"
             raise DeliveryError(message, FailureReason.REFUSED)
-        judge(self._definition.answer, response, self._context.clock.time())
+        judge(
+            self._definition.answer,
+            response,
+            self._context.clock.time(),
+            lambda text: self._without(hidden, text),
+        )
 
     async def _answer(self, request: TransportRequest) -> TransportResponse:
         """Return the answer, after redirects that stay with the server and keep the body."""

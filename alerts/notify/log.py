@@ -7,7 +7,7 @@ notifications it speaks of. Source: Alertmanager, nflog and notify.DedupStage.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from alerts.model import Alert
 from alerts.notify.notification import Notification
@@ -64,12 +64,17 @@ class NotificationLog:
         """Remember what a channel was told."""
         self._entries[entry.group_key, entry.channel] = entry
 
-    def forget(self, notification: Notification) -> None:
-        """Forget what a notification said, unless something newer was said since."""
+    def refuse(self, notification: Notification) -> None:
+        """Take back what a refused notification said, unless something newer was said since."""
         key = (notification.group_key, notification.channel)
         entry = self._entries.get(key)
-        if entry is not None and entry.notification_id == notification.id:
+        if entry is None or entry.notification_id != notification.id:
+            return
+        left = after_refusal(entry, notification)
+        if left is None:
             del self._entries[key]
+        else:
+            self._entries[key] = left
 
     def expire(self, now_ms: int) -> None:
         """Forget what is too old."""
@@ -78,31 +83,16 @@ class NotificationLog:
         }
 
 
-def needs_update(
-    entry: LogEntry | None,
-    *,
-    firing: frozenset[str],
-    resolved: frozenset[str],
-    sends_resolved: bool,
-    repeat_due: bool,
-) -> bool:
-    """Whether a channel has to be told about a group.
+def after_refusal(entry: LogEntry, notification: Notification) -> LogEntry | None:
+    """Return what a channel knows when the notification of an entry was refused for good.
 
-    Args:
-        entry: What it was last told.
-        firing: Fingerprints of the alerts that fire now.
-        resolved: Fingerprints of the alerts of the group that have ended.
-        sends_resolved: Whether the channel is told about ended alerts.
-        repeat_due: Whether the repeat interval has passed since.
+    It still believes what it was told before, so that its end is told; as long ago as can be, so
+    that what is new is told with the next flush. None: it knows nothing.
     """
-    if entry is None:
-        return bool(firing)
-    known = entry.firing_fingerprints
-    if not firing <= known:
-        return True
+    alerts = {alert.fingerprint: alert for alert in (*entry.firing, *notification.alerts)}
+    firing = tuple(
+        replace(alerts[mark], ends_at_ms=None) for mark in notification.believed if mark in alerts
+    )
     if not firing:
-        # Told irrespective of sends_resolved, so that the log forgets what has ended.
-        return bool(known)
-    if sends_resolved and not resolved <= entry.resolved:
-        return True
-    return repeat_due
+        return None
+    return replace(entry, firing=firing, resolved=frozenset(), notified_at_ms=0)

@@ -36,7 +36,7 @@ class Notification:
         trace_parent: W3C trace context of the evaluation it came from, empty when unknown.
         reason: Why it is sent, in Alertmanager's words, such as ``new alerts added``.
         route_labels: What the route adds, as its templates are written.
-        evidence: Fingerprints of alerts, each with the URL of a trace that shows what happened.
+        believed: Fingerprints of the alerts its channel was told before to fire.
     """
 
     id: str
@@ -49,7 +49,7 @@ class Notification:
     trace_parent: str = ""
     reason: str = ""
     route_labels: Labels = field(default_factory=Labels)
-    evidence: tuple[tuple[str, str], ...] = ()
+    believed: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """Return the text the outbox keeps."""
@@ -65,7 +65,7 @@ class Notification:
                 "trace_parent": self.trace_parent,
                 "reason": self.reason,
                 "route_labels": dict(self.route_labels),
-                "evidence": [list(pair) for pair in self.evidence],
+                "believed": self.believed,
             }
         )
 
@@ -79,7 +79,7 @@ class Notification:
                 "group_labels": Labels(data["group_labels"]),
                 "alerts": tuple(alert_from_dict(alert) for alert in data["alerts"]),
                 "route_labels": Labels(data.get("route_labels", {})),
-                "evidence": tuple((mark, url) for mark, url in data.get("evidence", ())),
+                "believed": tuple(data.get("believed", ())),
             }
         )
 

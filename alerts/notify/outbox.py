@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, select, update
 
 from alerts.clock import Clock, SystemClock
 from alerts.notify.errors import FailureReason
-from alerts.notify.log import LogEntry
+from alerts.notify.log import LogEntry, after_refusal
 from alerts.notify.notification import Notification, alert_from_dict, alert_to_dict
 from alerts.series.labels import Labels
 from alerts.storage.columns import digest
@@ -119,7 +119,7 @@ class Outbox:
     async def fail(
         self, notification: Notification, reason: FailureReason, error: str, attempts: int
     ) -> None:
-        """Keep a notification as given up, and let the log forget that its channel was told.
+        """Keep a notification as given up, and take back what the log says of it.
 
         Raises:
             StorageError: It still waits.
@@ -136,9 +136,16 @@ class Outbox:
             if not given_up.rowcount:
                 return
             await record_in(connection, events)
+            told = await connection.execute(
+                select(NOTIFICATION_LOG).where(log.notification_id == notification.id)
+            )
+            entries = [_entry(row._mapping) for row in told]  # noqa: SLF001 - see log_entries
             await connection.execute(
                 delete(NOTIFICATION_LOG).where(log.notification_id == notification.id)
             )
+            left = filter(None, (after_refusal(entry, notification) for entry in entries))
+            if rows := [_log_row(entry) for entry in left]:
+                await upsert(connection, NOTIFICATION_LOG, rows)
             oldest_kept = (
                 select(OUTBOX.c.sequence)
                 .where(OUTBOX.c.state == FAILED)

@@ -12,6 +12,7 @@ HIDDEN: Final = "<secret>"
 
 
 _SHORTEST_TOKEN: Final = 5
+_SHORTEST_PLAIN_TOKEN: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,19 @@ class Secret:
 
     def _parts(self) -> set[str]:
         netloc = urlsplit(self._text).netloc
-        tail = self._text.partition(netloc)[2] if netloc else ""
+        if not netloc:
+            words = set(re.split(r"[/?&=#:\s]+", self._text))
+            # Shorter words would blank out much of any message and are no tokens.
+            return {self._text} | {word for word in words if len(word) >= _SHORTEST_TOKEN}
+        tail = self._text.partition(netloc)[2].strip("/")
         user = netloc.rpartition("@")[0]
-        words = re.split(r"[/?&=#:\s]+", f"{user} {tail}" if netloc else self._text)
-        whole = {part for part in (self._text, user, tail.strip("/")) if len(part) > 1}
-        # Shorter words would blank out much of any message and are no tokens.
-        return whole | {word for word in words if len(word) >= _SHORTEST_TOKEN}
+        words = {word for word in re.split(r"[/?&=#:\s]+", tail) if _may_be_token(word)}
+        logins = {word for word in user.split(":") if len(word) >= _SHORTEST_TOKEN}
+        whole = {part for part in (self._text, user) if len(part) > 1}
+        return whole | logins | words | ({tail} if words else set())
+
+
+def _may_be_token(word: str) -> bool:
+    """Whether a word of a URL's path may be a secret: ``hooks``, ``team`` and the like are none."""
+    is_plain = word.isalpha() and word.islower()
+    return len(word) >= (_SHORTEST_PLAIN_TOKEN if is_plain else _SHORTEST_TOKEN)

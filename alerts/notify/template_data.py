@@ -111,12 +111,10 @@ class AlertData:
 
     Attributes:
         alert: What happened.
-        trace_url: A trace that shows it; empty: what the annotation ``trace_url`` says.
     """
 
     go_type: ClassVar[str] = "template.Alert"
     alert: Alert
-    trace_url: str = ""
 
     @property
     def status(self) -> Status:
@@ -134,7 +132,7 @@ class AlertData:
             "EndsAt": _time(alert.ends_at_ms),
             "GeneratorURL": alert.generator_url,
             "Fingerprint": alert.fingerprint,
-            "TraceURL": self.trace_url or alert.annotations.get("trace_url", ""),
+            "TraceURL": alert.annotations.get("trace_url", ""),
         }
 
     def methods(self) -> Mapping[str, Function]:
@@ -156,8 +154,6 @@ class AlertData:
             "generatorURL": alert.generator_url,
             "fingerprint": alert.fingerprint,
         }
-        if self.trace_url:
-            data["traceURL"] = self.trace_url
         return data
 
 
@@ -202,16 +198,13 @@ class TemplateData:
 
         Alerts that fire are kept before those that ended.
         """
-        traces = dict(notification.evidence)
         alerts = notification.alerts
         if max_alerts is not None and max_alerts < len(alerts):
             order = sorted(range(len(alerts)), key=lambda at: alerts[at].ends_at_ms is not None)
             alerts = tuple(alerts[at] for at in sorted(order[:max_alerts]))
         return cls(
             notification,
-            tuple(AlertData(alert, traces.get(alert.fingerprint, "")) for alert in alerts)
-            if traces
-            else tuple(map(AlertData, alerts)),
+            tuple(map(AlertData, alerts)),
             external_url,
         )
 

@@ -65,6 +65,7 @@ class DispatcherContext:
         submit: Takes notifications the outbox has committed.
         silencing: Returns the ids of the silences that fit labels at a moment.
         is_acknowledged: Whether somebody looks after an alert.
+        is_waiting: Whether a channel has not accepted yet what it is told about a group, by keys.
         clock: Tells when groups are due.
         random: Makes the ids of notifications.
     """
@@ -75,6 +76,7 @@ class DispatcherContext:
     submit: Callable[[Sequence[Notification]], None]
     silencing: Callable[[Labels, int], tuple[str, ...]]
     is_acknowledged: Callable[[Alert], bool]
+    is_waiting: Callable[[str, str], bool]
     clock: Clock
     random: Random
 
@@ -82,8 +84,9 @@ class DispatcherContext:
 class Dispatcher:
     """Groups alerts and tells about them; an async context manager.
 
-    Entering takes up the groups an earlier process left: alerts it had told as firing are held
-    to fire until ``resolve_timeout`` from now, by when their rules will have spoken.
+    Whoever starts it after another one, or another process, hands in what fires and what has
+    ended lately before entering. What the log says was told as firing and nobody handed in has
+    ended, and is told so. Groups that were told about go on in their rhythm.
 
     Attributes:
         active: The alerts that have not ended.
@@ -116,7 +119,7 @@ class Dispatcher:
         return (*known.values(), *(alert for alert, _ in self._inbox))
 
     async def __aenter__(self) -> Self:
-        self._restore()
+        self._end_forgotten()
         self._task = asyncio.create_task(self._run(), name="dispatch alerts")
         return self
 
@@ -174,9 +177,9 @@ class Dispatcher:
         labels = group_labels(route, alert.labels)
         scheduled = self._groups.get((route.id, labels))
         if scheduled is None:
-            if alert.is_resolved(now_ms):
-                return  # its group is gone, so its end was told or nobody knew of it
-            scheduled = self._schedule(AggregationGroup(route, labels), route.group_wait_s)
+            scheduled = self._new_group(AggregationGroup(route, labels), alert, now_ms)
+            if scheduled is None:
+                return
         group = scheduled.group
         group.add(alert)
         group.trace_parent = trace_parent or group.trace_parent
@@ -184,26 +187,40 @@ class Dispatcher:
         if not group.has_flushed and waited_ms > route.group_wait_s * 1000:
             self._arm(scheduled, 0.0)
 
-    def _restore(self) -> None:
-        """Take up the groups whose alerts the log says were told as firing."""
+    def _new_group(self, group: AggregationGroup, alert: Alert, now_ms: int) -> _Scheduled | None:
+        """Return a group for its first alert; None for one that ended and nobody believes in."""
+        route = group.route
+        told = [
+            entry
+            for channel in self._context.channels.get(route.receiver, ())
+            if (entry := self._context.log.get(group.key, channel.key)) and entry.firing
+        ]
+        if not told:
+            if alert.is_resolved(now_ms):
+                return None  # its end was told, or nobody knew of it
+            return self._schedule(group, route.group_wait_s)
+        if alert.is_resolved(now_ms):
+            mark = alert.fingerprint
+            if not any(mark in entry.firing_fingerprints for entry in told):
+                return None
+        # It was told about before a start or a change of the routes: its rhythm goes on.
+        group.has_flushed = True
+        next_ms = max(entry.notified_at_ms for entry in told) + route.group_interval_s * 1000
+        return self._schedule(
+            group, min(max(0.0, (next_ms - now_ms) / 1000), route.group_interval_s)
+        )
+
+    def _end_forgotten(self) -> None:
+        """Have ended what the log says was told as firing and nobody raises any more."""
         now_ms = self._now_ms()
-        held_until_ms = now_ms + round(self._routing.resolve_timeout_s * 1000)
+        raised = {alert.labels for alert, _ in self._inbox}
         for entry in self._context.log:
             for alert in entry.firing:
-                for route in self._routing.route.matching(alert.labels):
-                    group = AggregationGroup(route, group_labels(route, alert.labels))
-                    if group.key != entry.group_key or not self._has(route, entry.channel):
-                        continue
-                    scheduled = self._groups.get((route.id, group.labels))
-                    if scheduled is None:
-                        scheduled = self._schedule(group, route.group_interval_s)
-                        group.has_flushed = True
-                    held = self.active.put(replace(alert, ends_at_ms=held_until_ms), now_ms)
-                    scheduled.group.add(held.alert)
-
-    def _has(self, route: Route, channel_key: str) -> bool:
-        channels = self._context.channels.get(route.receiver, ())
-        return any(channel.key == channel_key for channel in channels)
+                if alert.labels not in raised:
+                    raised.add(alert.labels)
+                    self._inbox.append((replace(alert, ends_at_ms=now_ms), ""))
+        if self._inbox:
+            self._wake.set()
 
     def _schedule(self, group: AggregationGroup, delay_s: float) -> _Scheduled:
         scheduled = self._groups[group.route.id, group.labels] = _Scheduled(group)
@@ -277,7 +294,14 @@ class Dispatcher:
 
         return group.flush(
             context.channels.get(group.route.receiver, ()),
-            Moment(now_ms, context.log, self._new_id, is_held_back, context.is_acknowledged),
+            Moment(
+                now_ms,
+                context.log,
+                self._new_id,
+                is_held_back,
+                context.is_acknowledged,
+                context.is_waiting,
+            ),
         )
 
     def _settle(self, scheduled: _Scheduled, flush: Flush) -> None:
@@ -285,7 +309,11 @@ class Dispatcher:
         group.settle(flush)
         if not group.alerts:
             scheduled.cancel()
-            self._groups.pop((group.route.id, group.labels), None)
+            key = group.route.id, group.labels
+            # The commit may have taken so long that the group came up again meanwhile.
+            for known in (self._groups, self._due):
+                if known.get(key) is scheduled:
+                    del known[key]
 
     def _now_ms(self) -> int:
         return int(self._context.clock.time() * 1000)

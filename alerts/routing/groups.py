@@ -50,6 +50,7 @@ class Moment:
         new_id: Makes the ids of notifications.
         is_held_back: Whether an alert is not to be told, for whatever reason.
         is_acknowledged: Whether somebody looks after an alert, so that it need not be repeated.
+        is_waiting: Whether a channel, by key, has not accepted yet what it is told about a group.
     """
 
     now_ms: int
@@ -57,6 +58,7 @@ class Moment:
     new_id: Callable[[], str]
     is_held_back: Callable[[Alert], bool] = field(default=lambda _: False)
     is_acknowledged: Callable[[Alert], bool] = field(default=lambda _: False)
+    is_waiting: Callable[[str, str], bool] = field(default=lambda _group, _channel: False)
 
 
 class AggregationGroup:
@@ -98,7 +100,8 @@ class AggregationGroup:
             entries.append(entry)
             told = alerts if channel.sends_resolved else entry.firing
             if told and reason is not None:
-                notifications.append(self._notification(channel, entry, told, reason))
+                before = moment.log.get(self.key, channel.key)
+                notifications.append(self._notification(channel, entry, told, reason, before))
         resolved = tuple(item for item in self._alerts.values() if item.is_resolved(now_ms))
         return Flush(tuple(notifications), tuple(entries), resolved)
 
@@ -129,10 +132,12 @@ class AggregationGroup:
             sends_resolved=channel.sends_resolved,
             repeat_due=known is not None and known.notified_at_ms + repeat_ms <= moment.now_ms,
         )
-        if reason is NotifyReason.REPEAT and all(map(moment.is_acknowledged, firing)):
-            return (replace(known, expires_at_ms=expires_at_ms), None) if known else None
         if reason is None:
             return None
+        is_repeat = reason is NotifyReason.REPEAT
+        if known and is_repeat and self._need_not_repeat(channel, firing, moment):
+            is_fresh = known.expires_at_ms - moment.now_ms > repeat_ms
+            return None if is_fresh else (replace(known, expires_at_ms=expires_at_ms), None)
         entry = LogEntry(
             group_key=self.key,
             channel=channel.key,
@@ -145,8 +150,17 @@ class AggregationGroup:
         )
         return entry, reason
 
+    def _need_not_repeat(self, channel: Channel, firing: Iterable[Alert], moment: Moment) -> bool:
+        """Whether somebody looks after all alerts, or what was told last is not accepted yet."""
+        return moment.is_waiting(self.key, channel.key) or all(map(moment.is_acknowledged, firing))
+
     def _notification(
-        self, channel: Channel, entry: LogEntry, alerts: tuple[Alert, ...], reason: NotifyReason
+        self,
+        channel: Channel,
+        entry: LogEntry,
+        alerts: tuple[Alert, ...],
+        reason: NotifyReason,
+        before: LogEntry | None,
     ) -> Notification:
         return Notification(
             id=entry.notification_id,
@@ -159,6 +173,7 @@ class AggregationGroup:
             trace_parent=self.trace_parent,
             reason=reason.value,
             route_labels=Labels(self.route.labels),
+            believed=tuple(alert.fingerprint for alert in before.firing) if before else (),
         )
 
 

@@ -336,12 +336,15 @@ class AlertingRule:
         self.instances = {**self.instances, **sent}
         return [self._outgoing(instance, timestamp_ms + valid_ms) for instance in due]
 
-    def firing_until(self, valid_until_ms: int) -> list[Alert]:
-        """Return the alerts that fire, to be believed until a time unless they are told again."""
+    def raised(self, valid_until_ms: int) -> list[Alert]:
+        """Return the alerts that fire or have ended lately.
+
+        Those that fire are to be believed until a time unless they are told again.
+        """
         return [
             self._outgoing(instance, valid_until_ms)
             for instance in self.instances.values()
-            if instance.state is AlertState.FIRING
+            if instance.state is not AlertState.PENDING
         ]
 
     def _after_outage(self, timestamp_ms: int) -> dict[Labels, AlertInstance]:

@@ -176,15 +176,15 @@ class RuleGroup:
             (identity, instance.labels) for identity, lost in left.items() for instance in lost
         ]
 
-    def firing(self, now_ms: int) -> list[Alert]:
-        """Return the alerts that fire, as a pass at this moment would hand them on."""
+    def raised(self, now_ms: int) -> list[Alert]:
+        """Return what fires or has ended lately, as a pass at this moment would hand it on."""
         resend_ms = round(self._context.resend_delay_s * 1000)
         valid_until_ms = now_ms + 4 * max(resend_ms, self._interval_ms)
         return [
             alert
             for item in self._rules
             if isinstance(item.rule, AlertingRule)
-            for alert in item.rule.firing_until(valid_until_ms)
+            for alert in item.rule.raised(valid_until_ms)
         ]
 
     def take_over(self, other: RuleGroup) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 
 from alerts.model import Alert
 from alerts.storage.columns import labels_from_text, labels_to_text
@@ -13,9 +13,6 @@ from alerts.storage.database import Database
 from alerts.storage.history import HistoryEvent, record_in
 from alerts.storage.statements import BATCH, in_batches, upsert
 from alerts.storage.tables import POSTED_ALERT
-
-ENDED_RETENTION_MS: Final = 15 * 60 * 1000
-"""How long an alert that ended stays in the database, in milliseconds."""
 
 
 class PostedAlerts:
@@ -48,23 +45,15 @@ class PostedAlerts:
                 )
             await record_in(connection, events)
 
-    async def load(self, now_ms: int) -> tuple[tuple[Alert, int], ...]:
-        """Return the alerts that have not ended, by fingerprint; deletes those that long have.
+    async def load(self) -> tuple[tuple[Alert, int], ...]:
+        """Return all alerts by fingerprint, also those that have ended and were not forgotten.
 
         Raises:
             StorageError: They cannot be read.
         """
         table = POSTED_ALERT.c
         async with self._database.transaction() as connection:
-            await connection.execute(
-                delete(POSTED_ALERT).where(table.ends_at_ms < now_ms - ENDED_RETENTION_MS)
-            )
-            statement = (
-                select(POSTED_ALERT)
-                .where(or_(table.ends_at_ms.is_(None), table.ends_at_ms > now_ms))
-                .order_by(table.fingerprint)
-                .limit(BATCH)
-            )
+            statement = select(POSTED_ALERT).order_by(table.fingerprint).limit(BATCH)
             found: list[tuple[Alert, int]] = []
             last = ""
             while True:
@@ -74,24 +63,19 @@ class PostedAlerts:
                     return tuple(found)
                 last = rows[-1].fingerprint
 
-    async def forget(
-        self, fingerprints: Collection[str], *, events: Sequence[HistoryEvent] = ()
-    ) -> None:
-        """Delete alerts; a fingerprint that is not there is none of them.
+    async def forget_ended(self, by_ms: int, *, events: Sequence[HistoryEvent] = ()) -> None:
+        """Delete the alerts that had ended by a time; one that was raised anew since stays.
 
         Args:
-            fingerprints: Of the alerts.
+            by_ms: The time, in Unix milliseconds.
             events: What this is in the history; committed with it.
 
         Raises:
             StorageError: None was deleted.
         """
-        column = POSTED_ALERT.c.fingerprint
-        if fingerprints or events:
-            async with self._database.transaction() as connection:
-                for batch in in_batches(list(fingerprints)):
-                    await connection.execute(delete(POSTED_ALERT).where(column.in_(batch)))
-                await record_in(connection, events)
+        async with self._database.transaction() as connection:
+            await connection.execute(delete(POSTED_ALERT).where(POSTED_ALERT.c.ends_at_ms <= by_ms))
+            await record_in(connection, events)
 
 
 def _row(alert: Alert, updated_at_ms: int) -> dict[str, Any]:

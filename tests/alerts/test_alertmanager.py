@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alerts.alertmanager import Alertmanager, AlertmanagerOptions
 from alerts.clock import ManualClock
@@ -19,7 +21,7 @@ from alerts.series.matchers import Matcher, MatchOp
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
-from tests.support.alerts import START_MS, FakeTransport, database_url, make_alert
+from tests.support.alerts import START_MS, FakeTransport, database_url, make_alert, until
 
 DOWN = make_alert(START_MS, None, alertname="Down", node="a")
 FIVE_MINUTES_MS = 300_000
@@ -35,17 +37,40 @@ ROUTING = RoutingConfig(
 )
 
 
+class FlakyDatabase(Database):
+    """Fails some transactions, counted from when it is told to."""
+
+    failing: range = range(0)
+    failures = 0
+    _asked = 0
+
+    def fail(self, failing: range) -> None:
+        """Have transactions fail, by their numbers from now."""
+        self.failing, self._asked = failing, 0
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        self._asked += 1
+        if self._asked - 1 in self.failing:
+            self.failures += 1
+            raise StorageError("the disk is full")
+        async with super().transaction() as connection:
+            yield connection
+
+
 class House:
     """One database and one clock; a process after the other."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.clock = ManualClock()
+        self.database: FlakyDatabase
 
     @asynccontextmanager
     async def process(self, routing: RoutingConfig = ROUTING) -> AsyncIterator[Alertmanager]:
         """Run until the end of the block."""
-        async with Database(database_url(self.directory)) as database:
+        async with FlakyDatabase(database_url(self.directory)) as database:
+            self.database = database
             manager = Alertmanager(
                 routing=routing,
                 database=database,
@@ -190,6 +215,61 @@ async def test_other_routes_take_over_what_fires(house: House) -> None:
     assert group.receiver == "other"
     assert stats["other"].delivered == 1
     assert "log" not in stats or not stats["log"].delivered
+
+
+async def test_a_reload_that_meets_a_full_disk_goes_on_with_the_old_routes(house: House) -> None:
+    """As soon as the disk lets it; alerts that come meanwhile are told then."""
+    changed = replace(ROUTING, route=replace(ROUTING.route, receiver="other"))
+    async with house.process() as manager:
+        await manager.post([replace(DOWN, ends_at_ms=START_MS + 10**9)])
+        await house.advance(manager, 20)
+        house.database.fail(range(1, 4))  # after the first question, and twice for the old routes
+        reloading = asyncio.create_task(manager.reload(changed))
+        await until(
+            house.clock, lambda: not house.database.failing.stop > house.database._asked + 1
+        )
+        shown = manager.views()
+        manager.notify([make_alert(START_MS, START_MS + 10**9, alertname="Meanwhile")], None)
+        await house.clock.advance(5)
+        with pytest.raises(StorageError):
+            await reloading
+        await house.advance(manager, 60)
+
+        assert len(shown) == 1
+        assert manager.routing == ROUTING
+        assert len(manager.views()) == 2
+        assert (await house.told(manager)).count("notified") == 2
+
+
+async def test_what_is_posted_anew_while_it_is_forgotten_stays(house: House) -> None:
+    """The housekeeping deletes what has ended, not what was committed in the same moment."""
+    async with house.process() as manager:
+        await manager.post([replace(DOWN, ends_at_ms=START_MS + 5_000)])
+        await house.advance(manager, 20)
+        later = replace(DOWN, starts_at_ms=START_MS + 10_000, ends_at_ms=START_MS + 10**9)
+        await asyncio.gather(manager.post([later]), manager.keep_house())
+        await asyncio.gather(manager.keep_house(), manager.post([later]))
+    async with house.process() as manager:
+        await house.advance(manager, 20)
+        (view,) = manager.views()
+
+    assert view.alert.ends_at_ms == later.ends_at_ms
+
+
+async def test_what_ended_while_nothing_ran_is_told_and_recorded(house: House) -> None:
+    """The next process knows it to have ended from the start, and says so once."""
+    async with house.process() as manager:
+        await manager.post([replace(DOWN, ends_at_ms=START_MS + 60_000)])
+        await house.advance(manager, 20)
+    await house.clock.advance(100)
+    async with house.process() as manager:
+        shown = manager.views()
+        await house.advance(manager, 120)
+        await manager.keep_house()
+        told = await house.told(manager)
+
+    assert shown == ()
+    assert sorted(told) == ["firing", "notified", "notified", "resolved"]
 
 
 async def test_what_cannot_be_committed_is_not_taken(house: House) -> None:

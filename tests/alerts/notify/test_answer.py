@@ -32,15 +32,15 @@ def test_any_pointer(pointer: str, body: str) -> None:
         (AnswerTest(json=((f"/{pointer}", (0,)),)),), retry_after=(f"/{pointer}",), message=("/m",)
     )
     with pytest.raises(DeliveryError):
-        judge(definition, TransportResponse(200, {}, body.encode("utf-8", "replace")), 0.0)
+        judge(definition, TransportResponse(200, {}, body.encode("utf-8", "replace")), 0.0, str)
 
 
 def test_true_is_not_one() -> None:
     """Numbers and truth values are told apart."""
     definition = AnswerDefinition((AnswerTest(json=(("/code", (0,)),)),))
     with pytest.raises(DeliveryError):
-        judge(definition, TransportResponse(200, {}, b'{"code": false}'), 0.0)
-    judge(definition, TransportResponse(200, {}, b'{"code": 0}'), 0.0)
+        judge(definition, TransportResponse(200, {}, b'{"code": false}'), 0.0, str)
+    judge(definition, TransportResponse(200, {}, b'{"code": 0}'), 0.0, str)
 
 
 def test_longer_wait_wins() -> None:
@@ -50,7 +50,7 @@ def test_longer_wait_wins() -> None:
 
     def wait(asked: str) -> float | None:
         with pytest.raises(DeliveryError) as caught:
-            judge(definition, TransportResponse(200, {"Retry-After": asked}, b"busy"), 0.0)
+            judge(definition, TransportResponse(200, {"Retry-After": asked}, b"busy"), 0.0, str)
         return caught.value.retry_after_s
 
     assert (wait("1"), wait("60")) == (5.0, 60.0)

@@ -1,10 +1,10 @@
-"""When a channel has to be told: the rules of the notification log."""
+"""What channels were told, and what is left of it when they refuse."""
 
 from __future__ import annotations
 
-import pytest
+from dataclasses import replace
 
-from alerts.notify.log import LogEntry, NotificationLog, needs_update
+from alerts.notify.log import LogEntry, NotificationLog, after_refusal
 from alerts.series.labels import Labels
 from tests.support.alerts import START_MS, make_alert, make_notification
 
@@ -31,54 +31,28 @@ def prints(names: str) -> frozenset[str]:
     return frozenset({"A": A, "B": B}[name].fingerprint for name in names)
 
 
-@pytest.mark.parametrize(
-    ("known", "firing", "resolved", "sends_resolved", "repeat_due", "wanted"),
-    [
-        (None, "A", "", True, False, True),
-        (None, "", "A", True, False, False),
-        (None, "", "", True, True, False),
-        (entry("A"), "A", "", True, False, False),
-        (entry("A"), "AB", "", True, False, True),
-        (entry("AB"), "A", "", True, False, False),
-        (entry("AB"), "A", "B", True, False, True),
-        (entry("AB"), "A", "B", False, False, False),
-        (entry("A", "B"), "A", "B", True, False, False),
-        (entry("A"), "", "A", True, False, True),
-        (entry("A"), "", "A", False, False, True),
-        (entry("", "A"), "", "A", True, False, False),
-        (entry("", "A"), "", "A", True, True, False),
-        (entry("A"), "A", "", True, True, True),
-    ],
-)
-def test_needs_update(
-    known: LogEntry | None,
-    firing: str,
-    resolved: str,
-    sends_resolved: bool,
-    repeat_due: bool,
-    wanted: bool,
-) -> None:
-    """New alerts, ended alerts and the repeat interval are told, what is known is not."""
-    found = needs_update(
-        known,
-        firing=prints(firing),
-        resolved=prints(resolved),
-        sends_resolved=sends_resolved,
-        repeat_due=repeat_due,
-    )
+def test_refused() -> None:
+    """Only the entry of that very notification is taken back; what was known before stays known."""
+    log = NotificationLog([entry("AB", notification_id="n2")])
 
-    assert found is wanted
-
-
-def test_forget() -> None:
-    """Only the entry of that very notification is forgotten."""
-    log = NotificationLog([entry("A", notification_id="n2")])
-
-    log.forget(make_notification("n1"))
-    assert len(log) == 1
-    log.forget(make_notification("n2"))
+    log.refuse(make_notification("n1"))
+    assert [each.notification_id for each in log] == ["n2"]
+    log.refuse(make_notification("n2", alerts=(A, B), believed=(A.fingerprint,)))
+    (left,) = log
+    assert (left.firing, left.resolved, left.notified_at_ms) == ((A,), frozenset(), 0)
+    log.refuse(make_notification("n2"))
 
     assert list(log) == []
+
+
+def test_a_refused_end() -> None:
+    """Who refuses to hear of an end still believes the alert to fire."""
+    ended = replace(A, ends_at_ms=START_MS)
+    refused = make_notification("n1", alerts=(ended,), believed=(A.fingerprint,))
+
+    left = after_refusal(entry("", "A"), refused)
+
+    assert left is not None and left.firing == (A,)
 
 
 def test_expire() -> None:

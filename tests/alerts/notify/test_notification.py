@@ -62,7 +62,7 @@ def test_earlier_rows() -> None:
     """What an earlier version left in the outbox is read."""
     text = make_notification("n1", reason="x").to_json()
     data = json.loads(text)
-    for name in ("reason", "route_labels", "evidence"):
+    for name in ("reason", "route_labels", "believed"):
         del data[name]
 
     assert Notification.from_json(json.dumps(data)) == make_notification("n1")

@@ -6,6 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -215,15 +216,17 @@ async def test_many_redirects() -> None:
     assert caught.value.permanent
 
 
-async def test_payload_with_evidence() -> None:
+async def test_a_trace_is_shown() -> None:
     """The trace that shows an alert is in the webhook's JSON and in the texts."""
-    alert = make_alert(alertname="Down")
-    evidence = ((alert.fingerprint, "http://jaeger/trace/1"),)
-    notification = make_notification("n1", alerts=(alert,), evidence=evidence)
+    alert = replace(
+        make_alert(alertname="Down"), annotations=Labels({"trace_url": "http://jaeger/trace/1"})
+    )
+    notification = make_notification("n1", alerts=(alert,))
     async with running(SERVICES[0]) as (server, channel):
         await channel.deliver(notification)
     async with running(SERVICES[2]) as (chat, channel):
         await channel.deliver(notification)
 
-    assert json.loads(server.asked[0].raw)["alerts"][0]["traceURL"] == "http://jaeger/trace/1"
+    (told,) = json.loads(server.asked[0].raw)["alerts"]
+    assert told["annotations"] == {"trace_url": "http://jaeger/trace/1"}
     assert "trace: http://jaeger/trace/1" in chat.asked[0].json["attachments"][0]["text"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,12 +30,14 @@ LIBRARY = TemplateLibrary()
 NOTIFICATION = make_notification(
     "n1",
     alerts=(
-        make_alert(alertname="Down", job="a", zone="z"),
+        replace(
+            make_alert(alertname="Down", job="a", zone="z"),
+            annotations=Labels({"summary": "text", "trace_url": "http://trace/1"}),
+        ),
         make_alert(ends_at_ms=START_MS + 90_000, alertname="Down", job="b", zone="z"),
     ),
     reason="new alerts added",
     route_labels=Labels({"team": "db"}),
-    evidence=((make_alert(alertname="Down", job="a", zone="z").fingerprint, "http://trace/1"),),
 )
 
 

@@ -45,6 +45,20 @@ class MemoryOutbox(Outbox):
         self.entries.update({(entry.group_key, entry.channel): entry for entry in entries})
 
 
+class SlowOutbox(MemoryOutbox):
+    """Commits only while it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held = asyncio.Event()
+
+    async def commit(
+        self, notifications: Sequence[Notification], entries: Sequence[LogEntry]
+    ) -> None:
+        await self.held.wait()
+        await super().commit(notifications, entries)
+
+
 class SteppingClock(ManualClock):
     """A clock whose time of day can be set, as people and time servers do."""
 
@@ -65,13 +79,16 @@ class Bench:
         self.routing = RoutingConfig(route, receivers, **routing)
         self.silenced: set[str] = set()
         self.acknowledged: set[str] = set()
+        self.is_waiting = False
         self.told: list[tuple[float, str, list[str]]] = []
         self.receivers: list[str] = []
         self.reasons: list[str] = []
 
     @asynccontextmanager
-    async def dispatcher(self, log: NotificationLog | None = None) -> AsyncIterator[Dispatcher]:
-        """Run a dispatcher."""
+    async def dispatcher(
+        self, log: NotificationLog | None = None, raised: Sequence[Alert] = ()
+    ) -> AsyncIterator[Dispatcher]:
+        """Run a dispatcher that was handed in alerts before it started."""
         context = DispatcherContext(
             channels={name: [LogChannel(name)] for name in self.routing.receivers},
             outbox=self.outbox,
@@ -79,11 +96,19 @@ class Bench:
             submit=self._submit,
             silencing=lambda labels, _: ("s",) if labels["a"] in self.silenced else (),
             is_acknowledged=lambda alert: alert.labels["a"] in self.acknowledged,
+            is_waiting=lambda *_: self.is_waiting,
             clock=self.clock,
             random=Random(1),
         )
-        async with Dispatcher(self.routing, context) as dispatcher:
+        dispatcher = Dispatcher(self.routing, context)
+        dispatcher.notify(raised)
+        async with dispatcher:
             yield dispatcher
+
+    def stopped(self) -> NotificationLog:
+        """Return the log as the next process reads it."""
+        assert isinstance(self.outbox, MemoryOutbox)
+        return NotificationLog(self.outbox.entries.values())
 
     def _submit(self, notifications: Sequence[Notification]) -> None:
         for item in notifications:
@@ -232,6 +257,74 @@ async def test_restart_does_not_forget() -> None:
     assert bench.told == [(30, "g", ["A"]), (330, "g", ["a"])]
 
 
+async def test_what_ended_meanwhile_is_never_told_to_fire_again() -> None:
+    """An end while no process ran is told in the group's rhythm, and nothing before it."""
+    bench = Bench(MemoryOutbox())
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A"), bench.alert("B")])
+        await bench.clock.advance(100)
+    raised = [bench.alert("A", ends_in_s=0), bench.alert("B")]
+    async with bench.dispatcher(bench.stopped(), raised) as dispatcher:
+        await bench.clock.settle()
+        now_ms = round(bench.clock.time() * 1000)
+        firing = [each.alert for each in dispatcher.active if not each.alert.is_resolved(now_ms)]
+        assert [alert.labels["a"] for alert in firing] == ["B"]
+        await bench.clock.advance(400)
+
+    assert bench.told == [(30, "g", ["A", "B"]), (330, "g", ["a", "B"])]
+
+
+async def test_an_end_that_was_held_back_is_told_after_a_restart() -> None:
+    """The receiver still believes the alert to fire; what ended does not rise again."""
+    bench = Bench(MemoryOutbox())
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(30)
+        bench.silenced = {"A"}
+        dispatcher.notify([bench.alert("A", ends_in_s=0)])
+        await bench.clock.advance(300)
+        assert dispatcher.groups == ()
+    bench.silenced = set()
+    async with bench.dispatcher(bench.stopped()) as dispatcher:
+        await bench.clock.advance(3600)
+
+    assert [names for _, _, names in bench.told] == [["A"], ["a"]]
+
+
+async def test_many_restarts_do_not_starve_a_group() -> None:
+    """A group goes on in its rhythm, however often the routes are changed."""
+    bench = Bench(MemoryOutbox())
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(40)
+    alerts = [make_alert(START_MS, FOREVER_MS, alertname="g", a=name) for name in "AB"]
+    for _ in range(10):
+        async with bench.dispatcher(bench.stopped(), alerts):
+            await bench.clock.advance(100)
+
+    assert bench.told[:2] == [(30, "g", ["A"]), (330, "g", ["A", "B"])]
+
+
+async def test_a_commit_slower_than_the_interval_loses_no_group() -> None:
+    """While the end of a group is committed an alert may begin anew; its group stays."""
+    outbox = SlowOutbox()
+    bench = Bench(outbox, Route("log", ("alertname",), 0.0, 10.0))
+    async with bench.dispatcher() as dispatcher:
+        outbox.held.set()
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(5)
+        outbox.held.clear()
+        dispatcher.notify([bench.alert("A", ends_in_s=0)])
+        await bench.clock.advance(25)  # due again, and again, while the commit hangs
+        outbox.held.set()
+        await bench.clock.settle()
+        dispatcher.notify([bench.alert("B")])
+        await bench.clock.advance(50)
+
+        assert len(dispatcher.groups) == 1
+    assert bench.told[-1][2] == ["B"]
+
+
 async def test_restart_with_a_database(tmp_path: Path) -> None:
     """The log comes back from the database as it was."""
     async with Database(database_url(tmp_path)) as database:
@@ -314,9 +407,8 @@ async def test_routes_with_equal_matchers_have_groups_of_their_own() -> None:
     async with bench.dispatcher() as dispatcher:
         dispatcher.notify([bench.alert("A", ends_in_s=240, team="db", severity="page")])
         await bench.clock.advance(30)
-    assert isinstance(bench.outbox, MemoryOutbox)
-    async with bench.dispatcher(NotificationLog(bench.outbox.entries.values())) as dispatcher:
-        assert len(dispatcher.groups) == 2
+    raised = bench.alert("A", ends_in_s=210, team="db", severity="page")
+    async with bench.dispatcher(bench.stopped(), [raised]) as dispatcher:
         await bench.clock.advance(1000)
 
     assert bench.receivers == ["pager", "archive", "pager", "archive"]
@@ -353,10 +445,9 @@ async def test_restored_causes_hold_back_from_the_start() -> None:
     async with bench.dispatcher() as dispatcher:
         dispatcher.notify([bench.alert("C", group="c", kind="cause", site="x")])
         await bench.clock.advance(30)
-    assert isinstance(bench.outbox, MemoryOutbox)
-    log = NotificationLog(bench.outbox.entries.values())
-    async with bench.dispatcher(log) as dispatcher:
-        dispatcher.notify([bench.alert("E", group="e", kind="effect", site="x")])
+    effect = bench.alert("E", group="e", kind="effect", site="x")
+    cause = bench.alert("C", group="c", kind="cause", site="x")
+    async with bench.dispatcher(bench.stopped(), [effect, cause]):
         await bench.clock.advance(100)
 
     assert bench.told == [(30, "c", ["C"])]
@@ -408,6 +499,21 @@ async def test_the_time_of_day_is_set(step_s: float) -> None:
 
         assert dispatcher.groups == ()
     assert bench.told == [(30, "g", ["A"]), (330, "g", ["A", "B"]), (930, "g", ["a", "b"])]
+
+
+async def test_nothing_is_repeated_that_still_waits() -> None:
+    """An outage of a receiver gathers no repeats; news and ends are told all the same."""
+    bench = Bench(MemoryOutbox())
+    bench.is_waiting = True
+    async with bench.dispatcher() as dispatcher:
+        dispatcher.notify([bench.alert("A")])
+        await bench.clock.advance(30 * 3600)
+        dispatcher.notify([bench.alert("B")])
+        await bench.clock.advance(300)
+        bench.is_waiting = False
+        await bench.clock.advance(5 * 3600)
+
+    assert [names for _, _, names in bench.told] == [["A"], ["A", "B"], ["A", "B"]]
 
 
 async def test_ten_thousand_alerts_leave_the_loop_its_turns() -> None:

@@ -168,7 +168,7 @@ async def test_within_a_transaction(database: Database, history: History) -> Non
 
 async def test_with_what_happened(database: Database, history: History) -> None:
     """What is stored and what the history says of it are one transaction."""
-    alert = make_alert(job="a")
+    alert = make_alert(ends_at_ms=START_MS, job="a")
     silence = Silence("a", (Matcher(MatchOp.EQUAL, "a", "b"),), 1, 2, 3, "ann", "")
     acknowledgement = Acknowledgement(alert.fingerprint, START_MS, "ann", START_MS)
     events = [event(at_ms) for at_ms in range(5)]
@@ -177,7 +177,7 @@ async def test_with_what_happened(database: Database, history: History) -> None:
     await SilenceStore(database).put(silence, events=events[1:2])
     await acknowledged.put(acknowledgement, events=events[2:3])
     await acknowledged.forget([alert.fingerprint], events=events[3:4])
-    await posted.forget([alert.fingerprint], events=events[4:])
+    await posted.forget_ended(START_MS, events=events[4:])
 
     assert await every(history) == events[::-1]
 

@@ -7,12 +7,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import delete
 
 from alerts.model import Alert
 from alerts.series.labels import Labels
 from alerts.storage.database import Database
-from alerts.storage.posted_alerts import ENDED_RETENTION_MS, PostedAlerts
+from alerts.storage.posted_alerts import PostedAlerts
 from alerts.storage.tables import POSTED_ALERT
 from tests.support.alerts import START_MS, make_alert
 
@@ -36,33 +36,24 @@ async def test_saved(database: Database) -> None:
     await store.save([])
 
     expected = by_fingerprint([(later, START_MS + 2), (second, START_MS)])
-    assert await store.load(START_MS) == expected
+    assert await store.load() == expected
 
 
-async def test_forgotten(database: Database) -> None:
-    """Alerts can be deleted; those that are not there do not matter."""
+@pytest.mark.parametrize(("late_ms", "kept"), [(-1, 2), (0, 1)])
+async def test_forgotten(database: Database, late_ms: int, kept: int) -> None:
+    """What has ended is there until it is forgotten; what was raised anew since stays."""
     store = PostedAlerts(database)
-    first, second = make_alert(job="a"), make_alert(job="b")
-    await store.save([(first, START_MS), (second, START_MS)])
-    await store.forget([first.fingerprint, "0" * 16])
-    await store.forget([])
+    await store.save(
+        [
+            (make_alert(ends_at_ms=START_MS, job="a"), START_MS),
+            (make_alert(ends_at_ms=START_MS + 1, job="b"), START_MS),
+        ]
+    )
+    assert len(await store.load()) == 2
 
-    assert await store.load(START_MS) == ((second, START_MS),)
+    await store.forget_ended(START_MS + late_ms)
 
-
-@pytest.mark.parametrize(
-    ("late_ms", "loaded", "stored"),
-    [(-1, 1, 1), (0, 0, 1), (ENDED_RETENTION_MS, 0, 1), (ENDED_RETENTION_MS + 1, 0, 0)],
-)
-async def test_ended(database: Database, late_ms: int, loaded: int, stored: int) -> None:
-    """An alert that ended is not loaded, and deleted a quarter of an hour later."""
-    store = PostedAlerts(database)
-    await store.save([(make_alert(ends_at_ms=START_MS, job="a"), START_MS)])
-    found = await store.load(START_MS + late_ms)
-    async with database.transaction() as connection:
-        rows = await connection.execute(select(func.count()).select_from(POSTED_ALERT))
-
-        assert (len(found), rows.scalar()) == (loaded, stored)
+    assert len(await store.load()) == kept
 
 
 async def test_many(database: Database) -> None:
@@ -71,7 +62,7 @@ async def test_many(database: Database) -> None:
     alerts = [(make_alert(n=str(number)), START_MS) for number in range(2500)]
     await store.save(alerts)
 
-    assert await store.load(START_MS) == by_fingerprint(alerts)
+    assert await store.load() == by_fingerprint(alerts)
 
 
 @settings(
@@ -86,7 +77,9 @@ async def test_round_trip(database: Database, pairs: list[tuple[Alert, int]]) ->
     """Every alert comes back as it was, whatever its texts are made of."""
     store = PostedAlerts(database)
     await store.save(pairs)
-    found = await store.load(-1)
-    await store.forget([alert.fingerprint for alert, _ in pairs])
+    found = await store.load()
+    await store.forget_ended(2**60)
+    async with database.transaction() as connection:
+        await connection.execute(delete(POSTED_ALERT))
 
     assert found == by_fingerprint(pairs)
