@@ -76,9 +76,13 @@ async def test_bad_files(tmp_path: Path) -> None:
         assert status == 500
         assert re.search(rf"{tmp_path / 'rules.yaml'}:9:\d+: ", text)
         assert (await jobs(process)).keys() == before.keys()
-        metrics = await process.operations("/metrics")
-        assert "\ngateway_config_reload_success 0" in metrics
-        assert 'gateway_config_reloads_total{error_type="ConfigurationError"' in metrics
+
+        async def is_counted() -> bool:
+            metrics = await process.operations("/metrics")  # at most a second old
+            failures = 'gateway_config_reloads_total{error_type="ConfigurationError"'
+            return "\ngateway_config_reload_success 0" in metrics and failures in metrics
+
+        await eventually(is_counted, what="the failure in the metrics")
 
         write_settings(tmp_path, {**SETTINGS, "gateway": {"prot": 1}})
         status, text = await reload(process)
