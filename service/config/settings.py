@@ -99,6 +99,19 @@ class ChannelOptions(Section):
     force_recovery: bool = False
     """All subscribers get what they missed when they come back."""
 
+    presence: bool = False
+    """It can be asked who is in a channel."""
+    allow_presence_for_client: bool = False
+    """Clients that authenticated may ask who is in a channel."""
+    allow_presence_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may ask who is in it."""
+    allow_presence_for_anonymous: bool = False
+    """Anonymous clients may ask who is in a channel."""
+    join_leave: bool = False
+    """Subscribers that ask for it are told who joins and who leaves."""
+    force_push_join_leave: bool = False
+    """All subscribers are told who joins and who leaves; needs join_leave."""
+
     @property
     def history(self) -> bool:
         """Whether publications are kept."""
@@ -125,6 +138,21 @@ class ChannelOptions(Section):
                 raise contradiction(
                     f"{name} needs history: set history_size and history_ttl", (name,)
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _presence_is_kept(self) -> Self:
+        if self.force_push_join_leave and not self.join_leave:
+            raise contradiction(
+                "force_push_join_leave needs join_leave", ("force_push_join_leave",)
+            )
+        for name in (
+            "allow_presence_for_client",
+            "allow_presence_for_subscriber",
+            "allow_presence_for_anonymous",
+        ):
+            if getattr(self, name) and not self.presence:
+                raise contradiction(f"{name} needs presence", (name,))
         return self
 
 

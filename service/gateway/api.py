@@ -28,6 +28,7 @@ from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, not_available
 from service.gateway.history import History
 from service.gateway.hub import Hub
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
@@ -80,6 +81,8 @@ class ServerAPI:
             "broadcast": self._broadcast,
             "channels": self._channels,
             "info": self._info,
+            "presence": self._presence,
+            "presence_stats": self._presence_stats,
             "history": self._history,
             "history_remove": self._history_remove,
         }
@@ -122,9 +125,7 @@ class ServerAPI:
         return bool(self._key) and hmac.compare_digest(key, self._key)
 
     async def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        channel = request.get("channel", "")
-        if not isinstance(channel, str):
-            raise bad_request("channel is not a string")
+        channel = _text(request, "channel")
         data, tags = self._payload(request)
         skip = _flag(request, "skip_history")
         return await self._publish_to(channel, data, tags, _current_trace(), skip)
@@ -177,11 +178,22 @@ class ServerAPI:
         await self._broker.clear(self._kept(request))
         return {}
 
+    async def _presence(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return presence_result(await self._broker.presence(self._shown(request)))
+
+    async def _presence_stats(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return presence_stats_result(await self._broker.presence(self._shown(request)))
+
+    def _shown(self, request: Mapping[str, Any]) -> str:
+        """Return the channel of a request, which must have presence."""
+        channel = _text(request, "channel")
+        if not self._rules.rule(channel).options.presence:
+            raise not_available()
+        return channel
+
     def _kept(self, request: Mapping[str, Any]) -> str:
         """Return the channel of a request, which must have history."""
-        channel = request.get("channel", "")
-        if not isinstance(channel, str):
-            raise bad_request("channel is not a string")
+        channel = _text(request, "channel")
         if not self._rules.rule(channel).options.history:
             raise not_available()
         return channel
@@ -229,6 +241,13 @@ class ServerAPI:
             },
         }
         return {"nodes": [node]}
+
+
+def _text(request: Mapping[str, Any], name: str) -> str:
+    value = request.get(name, "")
+    if not isinstance(value, str):
+        raise bad_request(f"{name} is not a string")
+    return value
 
 
 def _flag(request: Mapping[str, Any], name: str) -> bool:

@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 
 from service.gateway.channels import ChannelRule
 from service.gateway.hub import Hub, Keeper
+from service.gateway.presence import MemoryPresence, PresentClient
 from service.gateway.streams import (
     MemoryStreams,
     StreamPage,
@@ -64,6 +65,18 @@ class Broker(Protocol):
     async def clear(self, channel: str) -> None:
         """Drop what is kept of a channel; its position stays."""
 
+    async def presence(self, channel: str) -> Mapping[str, PresentClient]:
+        """Return who is in a channel, by client id."""
+
+    def enter(self, channel: str, client_id: str, client: PresentClient) -> None:
+        """Note that a client is in a channel; does not wait until others can see it."""
+
+    def leave(self, channel: str, client_id: str) -> None:
+        """Note that a client left a channel; does not wait until others can see it."""
+
+    def announce(self, channel: str, push: bytes) -> None:
+        """Send a join or leave push to the subscribers that listen to them; does not wait."""
+
 
 class MemoryBroker:
     """The broker of a single process: nothing here ever waits."""
@@ -72,6 +85,7 @@ class MemoryBroker:
         """Deliver to a hub and keep in streams."""
         self._hub = hub
         self._streams = streams
+        self._presence = MemoryPresence()
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Keep a publication and hand it to the hub, in one step of the event loop."""
@@ -97,3 +111,19 @@ class MemoryBroker:
     async def clear(self, channel: str) -> None:
         """Drop what is kept of a channel; its position stays."""
         self._streams.clear(channel)
+
+    async def presence(self, channel: str) -> Mapping[str, PresentClient]:
+        """Return who is in a channel, by client id."""
+        return self._presence.of(channel)
+
+    def enter(self, channel: str, client_id: str, client: PresentClient) -> None:
+        """Note that a client is in a channel."""
+        self._presence.enter(channel, client_id, client)
+
+    def leave(self, channel: str, client_id: str) -> None:
+        """Note that a client left a channel."""
+        self._presence.leave(channel, client_id)
+
+    def announce(self, channel: str, push: bytes) -> None:
+        """Send a join or leave push to the subscribers that listen to them."""
+        self._hub.announce(channel, push)

@@ -113,6 +113,24 @@ class ChannelRules:
             raise permission_denied()
         return rule
 
+    def check_presence(self, channel: str, user: str, *, subscribed: bool) -> ChannelRule:
+        """Return the rule if a user (empty: anonymous) may see who is in a channel.
+
+        Raises:
+            ProtocolError: Not a channel (107), unknown (102), presence is not kept (108) or not
+                allowed (103).
+        """
+        rule = self.rule(channel)
+        options = rule.options
+        if not options.presence:
+            raise not_available()
+        allowed = (
+            options.allow_presence_for_client if user else options.allow_presence_for_anonymous
+        )
+        if not (allowed or (subscribed and options.allow_presence_for_subscriber)):
+            raise permission_denied()
+        return rule
+
 
 def _is_for_user(channel: str, user: str) -> bool:
     _, limited, users = channel.partition("#")

@@ -81,6 +81,7 @@ class Subscription:
         positioned: The client must miss nothing.
         recoverable: The client may recover what it missed when it comes back.
         info: What others may know of this subscription (``chan_info``), as JSON.
+        shown: The ClientInfo that others have seen, as JSON; None while there is none.
     """
 
     rule: ChannelRule
@@ -88,6 +89,7 @@ class Subscription:
     positioned: bool = False
     recoverable: bool = False
     info: bytes | None = None
+    shown: bytes | None = None
 
 
 class Client:

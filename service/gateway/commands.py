@@ -30,6 +30,7 @@ from service.gateway.codes import (
     not_available,
 )
 from service.gateway.history import History
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import (
     MAX_ENVELOPE_BYTES,
     Command,
@@ -83,6 +84,8 @@ class Commands:
             Method.UNSUBSCRIBE: self._unsubscribe,
             Method.PUBLISH: self._publish,
             Method.HISTORY: self._read_history,
+            Method.PRESENCE: self._presence,
+            Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
         }
 
@@ -197,6 +200,19 @@ class Commands:
         subscribed = channel in client.channels
         self._rules.check_history(channel, client.user, subscribed=subscribed)
         return await self._history.of_client(channel, request)
+
+    async def _presence(self, client: Client, request: Result) -> Result:
+        return presence_result(await self._broker.presence(self._shown(client, request)))
+
+    async def _presence_stats(self, client: Client, request: Result) -> Result:
+        return presence_stats_result(await self._broker.presence(self._shown(client, request)))
+
+    def _shown(self, client: Client, request: Result) -> str:
+        """Return the channel of a request by a client that may see who is in it."""
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_presence(channel, client.user, subscribed=subscribed)
+        return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")

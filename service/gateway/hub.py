@@ -7,7 +7,7 @@ become one frame, built once and written as the same bytes to every subscriber.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -58,6 +58,7 @@ class Publication:
         trace: Its span, when it is traced.
         position: Its place in the channel's stream; None when it is not kept.
         body: The publication without the push around it, when it is kept.
+        event: Whether it is no publication but tells of a client that came or went.
     """
 
     push: bytes
@@ -66,6 +67,7 @@ class Publication:
     trace: SpanContext | None = None
     position: StreamPosition | None = None
     body: bytes = b""
+    event: bool = False
 
 
 Keeper = Callable[[bytes], tuple[StreamPosition, bytes]]
@@ -98,8 +100,10 @@ class Channel:
 
     __slots__ = (
         "batcher",
+        "has_events",
         "held",
         "joining",
+        "listeners",
         "name",
         "position",
         "positioned",
@@ -123,6 +127,9 @@ class Channel:
         # that one comparison for each publication is enough.
         self.positioned: dict[Subscriber, None] = {}
         self.position: StreamPosition | None = None
+        # Subscribers that are told who comes and goes, and whether such news wait in the batch.
+        self.listeners: dict[Subscriber, None] = {}
+        self.has_events = False
         self.batcher: MessageBatcher[Publication]
 
     def __len__(self) -> int:
@@ -209,6 +216,20 @@ class Hub:
             channel.subscribers[subscriber] = None
         return later
 
+    def listen(self, name: str, subscriber: Subscriber) -> None:
+        """Tell a subscriber of a channel who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.listeners[subscriber] = None
+
+    def announce(self, name: str, push: bytes) -> None:
+        """Send a push to those subscribers that are told who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.listeners:
+            channel.sequence += 1
+            channel.has_events = True
+            channel.batcher.add_nowait(Publication(push, channel.sequence, event=True))
+
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """End a subscription; unknown ones are ignored."""
         channel = self._channels.get(name)
@@ -221,6 +242,7 @@ class Hub:
         else:
             return
         channel.positioned.pop(subscriber, None)
+        channel.listeners.pop(subscriber, None)
         self._stats.subscriptions -= 1
         if not channel:
             del self._channels[name]
@@ -366,38 +388,59 @@ class Hub:
             self._tracing.delivered(channel.rule.template, traced, span, delivered)
         else:
             delivered = self._write(channel, batch)
-        self._stats.delivered += delivered * len(batch.items)
         self._record(batch, self._clock.monotonic() - started)
 
     def _write(self, channel: Channel, batch: Batch[Publication]) -> int:
-        count = len(batch.items)
-        payload = join([item.push for item in batch.items])
-        frame = text_frame(payload)
-        delivered = 0
-        subscribers = tuple(channel.subscribers)  # a slow one leaves while we iterate
-        for subscriber in subscribers:
-            delivered += subscriber.write(frame, count)
-        self._stats.bytes_out += delivered * len(payload)
-        if delivered < len(subscribers):
-            self._stats.dropped["slow_consumer"] += (len(subscribers) - delivered) * count
+        # Copies, because a slow one leaves while we iterate.
+        if channel.has_events:
+            delivered = self._write_apart(channel, batch.items)
+        else:
+            delivered = self._write_to(tuple(channel.subscribers), batch.items)
         if channel.joining:
             self._write_to_joining(channel, batch)
         for held in channel.held.values():
             held.items.extend(batch.items)
         return delivered
 
+    def _write_apart(self, channel: Channel, items: tuple[Publication, ...]) -> int:
+        """Write a batch with news of comers and goers, whole to those who listen to them only."""
+        channel.has_events = False
+        listeners: list[Subscriber] = []
+        others: list[Subscriber] = []
+        for subscriber in channel.subscribers:
+            (listeners if subscriber in channel.listeners else others).append(subscriber)
+        publications = tuple(item for item in items if not item.event)
+        return self._write_to(listeners, items) + self._write_to(others, publications)
+
+    def _write_to(self, subscribers: Sequence[Subscriber], items: Sequence[Publication]) -> int:
+        """Write the same frame to all, and return how many took it."""
+        if not items or not subscribers:
+            return 0
+        count = len(items)
+        payload = join([item.push for item in items])
+        frame = text_frame(payload)
+        delivered = 0
+        for subscriber in subscribers:
+            delivered += subscriber.write(frame, count)
+        self._stats.delivered += delivered * count
+        self._stats.bytes_out += delivered * len(payload)
+        if delivered < len(subscribers):
+            self._stats.dropped["slow_consumer"] += (len(subscribers) - delivered) * count
+        return delivered
+
     def _write_to_joining(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Give new subscribers what was published after they came; from now on they are equal."""
         last = batch.items[-1].sequence
         for subscriber, joining in tuple(channel.joining.items()):
-            pushes = [item.push for item in batch.items if _is_for(joining, item)]
-            if pushes:
-                payload = join(pushes)
-                if subscriber.write(text_frame(payload), len(pushes)):
-                    self._stats.delivered += len(pushes)
-                    self._stats.bytes_out += len(payload)
-                else:
-                    self._stats.dropped["slow_consumer"] += len(pushes)
+            listens = subscriber in channel.listeners
+            self._write_to(
+                (subscriber,),
+                [
+                    item
+                    for item in batch.items
+                    if (listens or not item.event) and _is_for(joining, item)
+                ],
+            )
             behind = channel.position is not None and channel.position.offset < joining.offset
             if last >= joining.until and not behind and subscriber in channel.joining:
                 del channel.joining[subscriber]

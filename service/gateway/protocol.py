@@ -205,6 +205,11 @@ def _publication(
     return publication
 
 
+def encode_event(channel: str, kind: str, info: bytes) -> bytes:
+    """Return the push that tells of a client that came (``join``) or went (``leave``)."""
+    return encode({"push": {"channel": channel, kind: {"info": Fragment(info)}}})
+
+
 def encode_unsubscribe(channel: str, code: int, reason: str) -> bytes:
     """Return the push that ends a subscription from this side."""
     return encode({"push": {"channel": channel, "unsubscribe": {"code": code, "reason": reason}}})

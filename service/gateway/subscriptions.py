@@ -9,11 +9,12 @@ publication since the client's position, or none and the position of now.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from service.codec import Fragment
+from service.codec import Fragment, encode
 from service.gateway.broker import Broker
 from service.gateway.channels import ChannelRule
 from service.gateway.client import Client, Subscription
@@ -25,7 +26,14 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import text_frame
 from service.gateway.hub import Hub
-from service.gateway.protocol import encode_unsubscribe, flag_field, number_field, text_field
+from service.gateway.presence import PresentClient
+from service.gateway.protocol import (
+    encode_event,
+    encode_unsubscribe,
+    flag_field,
+    number_field,
+    text_field,
+)
 from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
 from service.pools.websocket import CloseReason
 
@@ -40,12 +48,14 @@ class Wish:
     Attributes:
         positioned: To be told when something is missing.
         recoverable: To get what it missed when it comes back.
+        join_leave: To be told who comes and goes.
         recover: The position it had; None when it begins.
         reject_unrecovered: To be refused when what it missed cannot be recovered.
     """
 
     positioned: bool = False
     recoverable: bool = False
+    join_leave: bool = False
     recover: StreamPosition | None = None
     reject_unrecovered: bool = False
 
@@ -60,6 +70,7 @@ class Wish:
         return cls(
             positioned=flag_field(request, "positioned"),
             recoverable=flag_field(request, "recoverable"),
+            join_leave=flag_field(request, "join_leave"),
             recover=position if flag_field(request, "recover") else None,
             reject_unrecovered=bool(number_field(request, "flag") & _REJECT_UNRECOVERED),
         )
@@ -118,20 +129,28 @@ class Subscriptions:
             recoverable=recoverable,
             info=info,
         )
-        if not positioned:
-            self._hub.subscribe(channel, rule, client)
-            return {}
         try:
-            return await self._subscribe_positioned(client, channel, rule, wish)
+            if positioned:
+                result = await self._subscribe_positioned(client, channel, rule, wish)
+            else:
+                self._hub.subscribe(channel, rule, client)
+                result = {}
         except BaseException:
             self.end(client, channel)
             raise
+        if options.join_leave and (wish.join_leave or options.force_push_join_leave):
+            self._hub.listen(channel, client)
+        if options.presence or options.join_leave:
+            self._show(client, channel)
+        return result
 
     def end(self, client: Client, channel: str) -> Subscription | None:
         """End a subscription without a word, and return it; None when there was none."""
         subscription = client.channels.pop(channel, None)
         if subscription is not None:
             self._hub.unsubscribe(channel, client)
+            if subscription.shown is not None:
+                self._hide(client, channel, subscription.rule, subscription.shown)
         return subscription
 
     def end_all(self, client: Client) -> None:
@@ -154,6 +173,27 @@ class Subscriptions:
             client.close(INSUFFICIENT_STATE)
         else:
             self.unsubscribe(client, channel, LOST_POSITION)
+
+    def _show(self, client: Client, channel: str) -> None:
+        subscription = client.channels[channel]
+        info = encode(client.info(channel))
+        client.channels[channel] = replace(subscription, shown=info)
+        if subscription.rule.options.presence:
+            self._broker.enter(channel, client.id, PresentClient(client.user, info))
+        if subscription.rule.options.join_leave:
+            self._announce(channel, "join", info)
+
+    def _hide(self, client: Client, channel: str, rule: ChannelRule, info: bytes) -> None:
+        if rule.options.presence:
+            self._broker.leave(channel, client.id)
+        if rule.options.join_leave:
+            self._announce(channel, "leave", info)
+
+    def _announce(self, channel: str, kind: str, info: bytes) -> None:
+        # In the loop's next turn: the client has the answer to its subscribe command by then, and
+        # sees its own arrival as all others do.
+        push = encode_event(channel, kind, info)
+        asyncio.get_running_loop().call_soon(self._broker.announce, channel, push)
 
     async def _subscribe_positioned(
         self, client: Client, channel: str, rule: ChannelRule, wish: Wish
