@@ -41,7 +41,7 @@ from service.gateway.protocol import (
     text_field,
 )
 from service.gateway.stats import GatewayStats
-from service.gateway.subscriptions import Subscriptions, Wish
+from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import ConnectionTokens, Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -165,7 +165,7 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        return await self._subscriptions.subscribe(client, channel, rule, Wish.of(request))
+        return await self._subscriptions.subscribe(client, channel, Grant(rule), Wish.of(request))
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
