@@ -93,6 +93,11 @@ def token_expired() -> ProtocolError:
     return ProtocolError(109, "token expired")
 
 
+def too_many_requests() -> ProtocolError:
+    """Return error 111: the client sends faster than it may, and should try again."""
+    return ProtocolError(111, "too many requests", temporary=True)
+
+
 def unrecoverable_position() -> ProtocolError:
     """Return error 112: the stream does not reach back to the position that was given."""
     return ProtocolError(112, "unrecoverable position")
@@ -111,6 +116,7 @@ INTERNAL_ERROR: Final = CloseReason(3004, "internal server error")
 CONNECTION_EXPIRED: Final = CloseReason(3005, "connection expired")
 SERVER_SUBSCRIPTION_EXPIRED: Final = CloseReason(3006, "subscription expired")
 SLOW: Final = CloseReason(3008, "slow")
+WRITE_ERROR: Final = CloseReason(3009, "write error")
 INSUFFICIENT_STATE: Final = CloseReason(3010, "insufficient state")
 NO_PONG: Final = CloseReason(3012, "no pong")
 
@@ -121,4 +127,5 @@ STALE: Final = CloseReason(3502, "stale")
 FORCE_DISCONNECT: Final = CloseReason(3503, "force disconnect")
 CHANNEL_LIMIT: Final = CloseReason(3505, "channel limit")
 PERMISSION_DENIED: Final = CloseReason(3507, "permission denied")
+TOO_MANY_ERRORS: Final = CloseReason(3509, "too many errors")
 NOT_AVAILABLE: Final = CloseReason(3508, "not available")

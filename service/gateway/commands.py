@@ -21,6 +21,7 @@ from service.gateway.codes import (
     INVALID_TOKEN,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
+    TOO_MANY_ERRORS,
     DisconnectError,
     ProtocolError,
     already_subscribed,
@@ -28,6 +29,7 @@ from service.gateway.codes import (
     internal_error,
     limit_exceeded,
     not_available,
+    too_many_requests,
 )
 from service.gateway.history import History
 from service.gateway.presence import presence_result, presence_stats_result
@@ -40,6 +42,7 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
+from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import ConnectionTokens, Identity
@@ -109,6 +112,7 @@ class Commands:
             self._count(method, str(NOT_AVAILABLE.code))
             raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
         try:
+            self._limit(client)
             result = await self._run(client, method, command.request)
         except ProtocolError as error:
             self._count(method, str(error.code))
@@ -118,6 +122,19 @@ class Commands:
             raise
         self._count(method, "")
         return encode_result(command.id, method, result)
+
+    def _limit(self, client: Client) -> None:
+        """Refuse a command of a client that sends too many.
+
+        Raises:
+            ProtocolError: It is past the limit (111).
+            DisconnectError: It is far past it (3509).
+        """
+        verdict = client.count_command()
+        if verdict is Verdict.REFUSED:
+            raise too_many_requests()
+        if verdict is Verdict.HOSTILE:
+            raise DisconnectError(TOO_MANY_ERRORS, "commands came faster than twice the limit")
 
     async def _run(self, client: Client, method: Method, request: Result) -> Result:
         handler = self._handlers.get(method)

@@ -148,7 +148,10 @@ class Gateway:
             timeout_s: When to cut clients off even if ``gateway.drain_timeout`` is longer.
         """
         self.hub.flush()
-        return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
+        settings = self._settings
+        return await self.connections.drain(
+            min(settings.drain_timeout, timeout_s), window_s=settings.drain_window
+        )
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
         async with self._positions:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from alerts.clock import Clock
+from service.config.settings import ChannelOptions
 from service.gateway.batcher import (
     Batch,
     BatcherStats,
@@ -110,6 +111,7 @@ class Channel:
         "has_events",
         "held",
         "joining",
+        "latest",
         "listeners",
         "name",
         "position",
@@ -117,6 +119,7 @@ class Channel:
         "rule",
         "sequence",
         "subscribers",
+        "waiting",
     )
 
     def __init__(self, name: str, rule: ChannelRule) -> None:
@@ -137,6 +140,9 @@ class Channel:
         # Subscribers that are told who comes and goes, and whether such news wait in the batch.
         self.listeners: dict[Subscriber, None] = {}
         self.has_events = False
+        # Of a channel that conflates: whether a publication waits, and what took its place.
+        self.waiting = False
+        self.latest: Publication | None = None
         self.batcher: MessageBatcher[Publication]
 
     def __len__(self) -> int:
@@ -330,7 +336,7 @@ class Hub:
             size_of=_push_size,
             on_error=self._on_error,
             clock=self._clock,
-            limits=self._limits,
+            limits=_limits_of(rule.options, self._limits),
             stats=self.batcher_stats,
         )
         return channel
@@ -364,10 +370,22 @@ class Hub:
     ) -> None:
         channel.sequence += 1
         accepted_ns = 0 if trace is None else int(self._clock.time() * 1e9)
+        publication = Publication(push, channel.sequence, accepted_ns, trace, position, body)
+        if channel.rule.options.conflate and self._conflate(channel, publication):
+            return
         # The sink never waits, so nothing is ever pending beyond one batch and there is room.
-        channel.batcher.add_nowait(
-            Publication(push, channel.sequence, accepted_ns, trace, position, body)
-        )
+        channel.batcher.add_nowait(publication)
+
+    def _conflate(self, channel: Channel, publication: Publication) -> bool:
+        """Put a publication in the place of one that waits; False when none does."""
+        for held in channel.held.values():  # they recover, and so need them all
+            held.items.append(publication)
+        if not channel.waiting:
+            channel.waiting = True
+            return False
+        channel.latest = publication
+        self._stats.conflated += 1
+        return True
 
     def _advance(self, channel: Channel, position: StreamPosition) -> bool:
         """Move a channel on to a publication; False when it had been there before."""
@@ -391,6 +409,8 @@ class Hub:
     def _fan_out(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Write a batch to all subscribers. The sink of the channel's batcher."""
         started = self._clock.monotonic()
+        if channel.waiting:
+            batch = _with_latest(channel, batch)
         traced = [item for item in batch.items if item.trace is not None]
         if traced:
             with self._tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
@@ -408,8 +428,9 @@ class Hub:
             delivered = self._write_to(tuple(channel.subscribers), batch.items)
         if channel.joining:
             self._write_to_joining(channel, batch)
-        for held in channel.held.values():
-            held.items.extend(batch.items)
+        if not channel.rule.options.conflate:
+            for held in channel.held.values():
+                held.items.extend(batch.items)
         return delivered
 
     def _write_apart(self, channel: Channel, items: tuple[Publication, ...]) -> int:
@@ -492,3 +513,23 @@ def _behind(top: StreamPosition, items: list[Publication]) -> list[StreamItem]:
             raise DisconnectError(INSUFFICIENT_STATE, detail)
         found.append(StreamItem(position.offset, item.body))
     return found
+
+
+def _with_latest(channel: Channel, batch: Batch[Publication]) -> Batch[Publication]:
+    """Return a batch of a channel that conflates, with its newest publication."""
+    latest, channel.latest, channel.waiting = channel.latest, None, False
+    if latest is None:
+        return batch
+    items = (*(item for item in batch.items if item.event), latest)
+    return replace(batch, items=items, size_bytes=sum(map(_push_size, items)))
+
+
+def _limits_of(options: ChannelOptions, limits: BatchLimits) -> BatchLimits:
+    """Return the limits of a channel's batches: its own, or those of all."""
+    delay_s = options.batch_max_delay
+    return replace(
+        limits,
+        max_messages=options.batch_max_messages or limits.max_messages,
+        max_bytes=options.batch_max_bytes or limits.max_bytes,
+        max_delay_s=limits.max_delay_s if delay_s is None else delay_s,
+    )
