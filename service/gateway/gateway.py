@@ -93,7 +93,11 @@ class Gateway:
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
         subscriptions = Subscriptions(
-            self.hub, self.broker, recovery_limit=settings.history_limit, clock=clock
+            self.hub,
+            self.broker,
+            recovery_limit=settings.history_limit,
+            clock=clock,
+            stats=self.stats,
         )
         sessions = Sessions()
         rules = ChannelRules(settings)

@@ -402,6 +402,7 @@ class Hub:
 
     def _lose_positions(self, channel: Channel) -> None:
         lost = tuple(channel.positioned)
+        self._stats.positions_lost += len(lost)
         channel.positioned.clear()
         for subscriber in lost:
             subscriber.lose_position(channel.name)
