@@ -149,6 +149,31 @@ async def test_without_recovery_a_subscription_begins_now():
         assert two["publications"] == [{"data": 2, "offset": 2}]
 
 
+async def test_a_channel_may_be_a_cache_of_its_newest_publication():
+    """Who subscribes gets it at once, unless it has it already; an empty cache recovers nothing."""
+    channels = {**KEPT, "force_recovery_mode": "cache"}
+    async with running_gateway(channels=channels) as running:
+
+        async def subscribe(**position):
+            async with running.client() as client:
+                request = {"channel": "news", **position}
+                return (await client.call(subscribe=request))["subscribe"]
+
+        empty = await subscribe()
+        top = await publish(running, 3)
+        first = await subscribe()
+        again = await subscribe(recover=True, offset=3, epoch=top["epoch"])
+        behind = await subscribe(recover=True, offset=1, epoch="old")
+        await running.api("history_remove", {"channel": "news"})
+        gone = await subscribe(recover=True, offset=1, epoch=top["epoch"])
+
+        assert "recovered" not in empty
+        assert first["publications"] == behind["publications"] == [{"data": 3, "offset": 3}]
+        assert (again["recovered"], again["publications"]) == (True, [])
+        assert {first["offset"], again["offset"], behind["offset"], gone["offset"]} == {3}
+        assert "recovered" not in gone
+
+
 async def test_recovery_in_the_middle_of_a_window_repeats_nothing():
     """What waits in the batch and was recovered is not sent again."""
     clock = ManualClock()
