@@ -26,6 +26,7 @@ from service.gateway.codes import (
     SERVER_SUBSCRIPTION_EXPIRED,
     SUBSCRIPTION_EXPIRED,
     DisconnectError,
+    already_subscribed,
     internal_error,
     unrecoverable_position,
 )
@@ -135,8 +136,9 @@ class Subscriptions:
             The fields of the protocol's SubscribeResult.
 
         Raises:
-            ProtocolError: What was missed cannot be recovered, and this was to be refused (112).
-            DisconnectError: Publications are missing (3010).
+            ProtocolError: It is subscribed already (105), or what was missed cannot be recovered,
+                and this was to be refused (112).
+            DisconnectError: Publications are missing (3010), or the client is gone.
         """
         result, missed = await self._begin(client, channel, grant, wish)
         if missed is not None:
@@ -197,6 +199,11 @@ class Subscriptions:
         self, client: Client, channel: str, grant: Grant, wish: Wish
     ) -> tuple[dict[str, Any], list[StreamItem] | None]:
         """Subscribe; return what the client must know, and what it missed if that is all of it."""
+        # Both may have come to pass while somebody was asked whether it may subscribe.
+        if client.close_reason is not None:
+            raise DisconnectError(client.close_reason, "it was closed before it was subscribed")
+        if channel in client.channels:
+            raise already_subscribed()
         rule, options = grant.rule, grant.rule.options
         recoverable = options.force_recovery or (options.allow_recovery and wish.recoverable)
         positioned = (

@@ -16,7 +16,7 @@ from service.gateway.batcher import BatchLimits
 from service.gateway.broker import MemoryBroker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, ClientLimits
-from service.gateway.codes import DisconnectError
+from service.gateway.codes import DisconnectError, ProtocolError
 from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
@@ -532,6 +532,24 @@ async def test_subscriptions_of_a_connect_recover_by_their_channel():
     assert subs["a"]["data"] == 7
     with pytest.raises(DisconnectError, match="not an object"):
         await world.subscriptions.subscribe_at_connect(app.client, grants, {"subs": {"a": 1}})
+
+
+async def test_nobody_is_subscribed_twice_or_after_the_end():
+    """Also when this came to pass while something was awaited."""
+    world = World(ManualClock(), BatchLimits())
+    app = world.apps[0]
+    app.connect()
+    assert app.client is not None
+    client, grant = app.client, Grant(ChannelRules(GatewaySettings()).rule("b"))
+    await world.subscriptions.subscribe(client, "b", grant)
+
+    with pytest.raises(ProtocolError, match="already subscribed"):
+        await world.subscriptions.subscribe(client, "b", grant)
+    assert world.hub._stats.subscriptions == 1
+    app.disconnect()
+    with pytest.raises(DisconnectError):
+        await world.subscriptions.subscribe(client, "b", grant)
+    assert world.hub._stats.subscriptions == 0
 
 
 events = st.lists(
