@@ -92,7 +92,7 @@ class Gateway:
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
-        subscriptions = Subscriptions(
+        self.subscriptions = Subscriptions(
             self.hub,
             self.broker,
             recovery_limit=settings.history_limit,
@@ -104,7 +104,7 @@ class Gateway:
         commands = Commands(
             settings,
             broker=self.broker,
-            subscriptions=subscriptions,
+            subscriptions=self.subscriptions,
             rules=rules,
             tokens=ConnectionTokens(settings.token, clock=clock),
             sampling=sampling,
@@ -115,7 +115,7 @@ class Gateway:
             settings,
             connections=self.connections,
             commands=commands,
-            subscriptions=subscriptions,
+            subscriptions=self.subscriptions,
             sessions=sessions,
             clock=clock,
             stats=self.stats,
@@ -126,7 +126,11 @@ class Gateway:
             hub=self.hub,
             publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
             clients=ClientMethods(
-                settings, sessions=sessions, subscriptions=subscriptions, rules=rules, clock=clock
+                settings,
+                sessions=sessions,
+                subscriptions=self.subscriptions,
+                rules=rules,
+                clock=clock,
             ),
             connections=self.connections,
             clock=clock,

@@ -28,6 +28,7 @@ from service.gateway.codes import (
     DisconnectError,
     already_subscribed,
     internal_error,
+    too_many_requests,
     unrecoverable_position,
 )
 from service.gateway.frames import text_frame
@@ -136,8 +137,8 @@ class Subscriptions:
             The fields of the protocol's SubscribeResult.
 
         Raises:
-            ProtocolError: It is subscribed already (105), or what was missed cannot be recovered,
-                and this was to be refused (112).
+            ProtocolError: It is subscribed already (105), what was missed does not fit now (111),
+                or cannot be recovered and this was to be refused (112).
             DisconnectError: Publications are missing (3010), or the client is gone.
         """
         result, missed = await self._begin(client, channel, grant, wish)
@@ -322,6 +323,7 @@ class Subscriptions:
         missed = None
         if recover is not None:
             missed = _newest(page, recover) if cached else _all(page, recover)
+            missed = _fitting(client, missed)
             self._stats.recovered += missed is not None
             self._stats.unrecovered += missed is None
             if missed is None and wish.reject_unrecovered:
@@ -367,3 +369,17 @@ def _newest(page: StreamPage, since: StreamPosition) -> list[StreamItem] | None:
     if since.offset > 0 and since == page.top:
         return []
     return list(page.items) or None
+
+
+def _fitting(client: Client, missed: list[StreamItem] | None) -> list[StreamItem] | None:
+    """Return what was missed if one frame can hold it; a client that is sent more is cut off.
+
+    Raises:
+        ProtocolError: It does not fit now, but will when the client has taken more (111).
+    """
+    size = sum(len(item.body) + 1 for item in missed or ())
+    if size > client.capacity:
+        return None
+    if size > client.room:
+        raise too_many_requests()
+    return missed

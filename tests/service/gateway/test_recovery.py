@@ -174,6 +174,47 @@ async def test_a_channel_may_be_a_cache_of_its_newest_publication():
         assert "recovered" not in gone
 
 
+async def test_what_does_not_fit_a_queue_is_read_by_pages_and_not_recovered():
+    """Sent whole it would cut the client off as slow, again with each reconnect."""
+    async with running_gateway(channels=KEPT, max_queue_size="64KiB") as running:
+        for _ in range(5):
+            await running.publish("news", "x" * 20_000)
+        top = await running.api("history", {"channel": "news"})
+        position = {"channel": "news", "recover": True, "epoch": top["result"]["epoch"]}
+        async with running.client() as client, running.client() as other:
+            much = (await client.call(subscribe={**position, "offset": 1}))["subscribe"]
+            page = (await client.call(history={"channel": "news", "limit": -1}))["history"]
+            little = (await other.call(subscribe={**position, "offset": 2}))["subscribe"]
+
+        assert "recovered" not in much
+        assert much["offset"] == 5
+        assert [item["offset"] for item in page["publications"]] == [1, 2, 3]
+        assert [item["offset"] for item in little["publications"]] == [3, 4, 5]
+
+
+async def test_recovery_waits_while_a_client_has_much_to_take():
+    """The error is temporary: SDKs try again when the queue may have room."""
+    async with running_gateway(channels=KEPT, max_queue_size="64KiB") as running:
+        top = await running.api("publish", {"channel": "news", "data": "x" * 50_000})
+        position = {"recover": True, "epoch": top["result"]["epoch"], "offset": 0}
+        async with running.client() as client:
+            (connection,) = running.gateway.connections
+            client.stop_reading()
+            while connection.queued_bytes < 20_000:
+                connection.write(b"\x81\x7e\x3f\xff" + b" " * 0x3FFF, 0)
+                await asyncio.sleep(0)
+            size = connection.room
+
+            assert size < 50_000
+            with pytest.raises(ProtocolError, match="too many requests"):
+                rule = ChannelRules(GatewaySettings.model_validate({"channels": KEPT})).rule("news")
+                await running.gateway.subscriptions.subscribe(
+                    connection, "news", Grant(rule), Wish.of(position)
+                )
+            assert running.gateway.stats.subscriptions == 0
+            client.vanish()
+
+
 async def test_recovery_in_the_middle_of_a_window_repeats_nothing():
     """What waits in the batch and was recovered is not sent again."""
     clock = ManualClock()
