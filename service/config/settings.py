@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
 
 from service.config.types import (
+    Amount,
     CheckName,
     Count,
     Duration,
@@ -79,6 +80,92 @@ class ChannelOptions(Section):
     """Clients that are subscribed to the channel may publish to it."""
     allow_publish_for_anonymous: bool = False
     """Anonymous clients may publish."""
+    history_size: Amount = 0
+    """Publications kept of each channel at most; 0: none."""
+    history_ttl: Duration = 0.0
+    """How long they are kept after the newest one. History needs a size and a time."""
+    allow_history_for_client: bool = False
+    """Clients that authenticated may ask for history."""
+    allow_history_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may ask for history."""
+    allow_history_for_anonymous: bool = False
+    """Anonymous clients may ask for history."""
+    allow_positioning: bool = False
+    """Subscribers that ask for it are told when they missed something."""
+    force_positioning: bool = False
+    """All subscribers are told when they missed something."""
+    allow_recovery: bool = False
+    """Subscribers that ask for it get what they missed when they come back."""
+    force_recovery: bool = False
+    """All subscribers get what they missed when they come back."""
+
+    force_recovery_mode: Literal["stream", "cache"] = "stream"
+    """stream: recovery is everything that was missed. cache: it is the newest publication alone,
+    which those who subscribe for the first time get too."""
+    conflate: bool = False
+    """In a batching window only the newest publication of a channel is sent; the others are kept
+    where there is history, and sent to nobody."""
+    batch_max_messages: Count | None = None
+    """Publications in one frame at most; unset: batching.max_messages."""
+    batch_max_bytes: Size | None = None
+    """Bytes in one frame at most; unset: batching.max_bytes."""
+    batch_max_delay: Duration | None = None
+    """How long a publication may wait for others; unset: batching.max_delay."""
+    presence: bool = False
+    """It can be asked who is in a channel."""
+    allow_presence_for_client: bool = False
+    """Clients that authenticated may ask who is in a channel."""
+    allow_presence_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may ask who is in it."""
+    allow_presence_for_anonymous: bool = False
+    """Anonymous clients may ask who is in a channel."""
+    join_leave: bool = False
+    """Subscribers that ask for it are told who joins and who leaves."""
+    force_push_join_leave: bool = False
+    """All subscribers are told who joins and who leaves; needs join_leave."""
+
+    @property
+    def history(self) -> bool:
+        """Whether publications are kept."""
+        return self.history_size > 0 and self.history_ttl > 0
+
+    @model_validator(mode="after")
+    def _history_is_kept(self) -> Self:
+        if self.history_size > 0 and self.history_ttl <= 0:
+            raise contradiction(
+                "history needs a size and a time: set history_ttl too", ("history_ttl",)
+            )
+        if self.history_ttl > 0 and self.history_size <= 0:
+            raise contradiction(
+                "history needs a size and a time: set history_size too", ("history_size",)
+            )
+        needs = (
+            "allow_positioning",
+            "force_positioning",
+            "allow_recovery",
+            "force_recovery",
+        )
+        for name in needs:
+            if getattr(self, name) and not self.history:
+                raise contradiction(
+                    f"{name} needs history: set history_size and history_ttl", (name,)
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _presence_is_kept(self) -> Self:
+        if self.force_push_join_leave and not self.join_leave:
+            raise contradiction(
+                "force_push_join_leave needs join_leave", ("force_push_join_leave",)
+            )
+        for name in (
+            "allow_presence_for_client",
+            "allow_presence_for_subscriber",
+            "allow_presence_for_anonymous",
+        ):
+            if getattr(self, name) and not self.presence:
+                raise contradiction(f"{name} needs presence", (name,))
+        return self
 
 
 class NamespaceOptions(ChannelOptions):
@@ -108,6 +195,8 @@ class GatewaySettings(Section):
     """Port to listen on; 0 picks a free one."""
     api_key: Secret | None = None
     """Key of the server API (header X-API-Key); without it the API refuses every request."""
+    api_error_mode: Literal["", "transport"] = ""
+    """transport: errors of the server API have an HTTP status of their own, without 200."""
     allow_anonymous: bool = False
     """Let clients connect without a token."""
     token: TokenSettings = TokenSettings()
@@ -134,8 +223,27 @@ class GatewaySettings(Section):
     that do not fit, with 4KiB to spare, are refused."""
     max_channels_per_connection: Count = 128
     """Channels one connection may be subscribed to."""
+    max_commands_per_second: Amount = 500
+    """Commands of one connection that are executed in a second, with as many at once; past it they
+    are answered with error 111, and past twice as many the connection ends. 0: no limit."""
+    max_connections_per_second: Amount = 0
+    """Connections taken in a second, with as many at once; the next one is answered 503 before it
+    costs anything. 0: no limit."""
+    write_timeout: PositiveDuration = 5.0
+    """A client that takes nothing of what waits for it for so long is disconnected."""
+    history_memory: Size = 64 * 1024 * 1024
+    """Memory of what is kept of all channels; past it the oldest publications are dropped."""
+    history_meta_ttl: PositiveDuration = 30 * 86_400.0
+    """How long the position of an unused channel is remembered."""
+    history_limit: Count = 300
+    """Publications one client may ask for at once, and may have missed and still recover."""
+    position_check_interval: PositiveDuration = 40.0
+    """How often it is checked that subscribers that can recover missed nothing."""
     drain_timeout: PositiveDuration = 10.0
     """How long a stop waits for clients to take what is queued for them."""
+    drain_window: Duration = 3.0
+    """Over how long a stop spreads its goodbyes, so that clients do not come back all at once; up
+    to 100 connections need none, and no more than half of drain_timeout is used."""
     channels: ChannelOptions = ChannelOptions()
     """Options of channels without a namespace."""
     namespaces: tuple[NamespaceOptions, ...] = ()
@@ -409,7 +517,22 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _batches_fit_queues(self) -> Self:
-        if self.batching.max_bytes > self.gateway.max_queue_size:
+        gateway = self.gateway
+        for path, options in (
+            (("gateway", "channels"), gateway.channels),
+            *(
+                (("gateway", "namespaces", index), namespace)
+                for index, namespace in enumerate(gateway.namespaces)
+            ),
+        ):
+            if (options.batch_max_bytes or 0) > gateway.max_queue_size:
+                raise contradiction(
+                    "a client whose queue is smaller than a batch is disconnected by the first "
+                    "full one: batch_max_bytes must not be larger than gateway.max_queue_size",
+                    (*path, "batch_max_bytes"),
+                    ("gateway", "max_queue_size"),
+                )
+        if self.batching.max_bytes > gateway.max_queue_size:
             raise contradiction(
                 "a client whose queue is smaller than a batch is disconnected by the first full "
                 "one: batching.max_bytes must not be larger than gateway.max_queue_size",

@@ -18,16 +18,19 @@ from typing import Any, Final
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.channels import ChannelRule
 from service.gateway.codes import (
     BAD_REQUEST,
     CONNECTION_EXPIRED,
     NO_PONG,
     SLOW,
     STALE,
+    WRITE_ERROR,
     DisconnectError,
 )
 from service.gateway.frames import close_frame, text_frame
-from service.gateway.protocol import PING
+from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
+from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
 
@@ -58,6 +61,8 @@ class ClientLimits:
     pong_timeout_s: float
     stale_timeout_s: float
     max_queue_bytes: int
+    write_timeout_s: float = 5.0
+    max_commands_per_second: int = 0
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> ClientLimits:
@@ -67,7 +72,32 @@ class ClientLimits:
             pong_timeout_s=settings.pong_timeout,
             stale_timeout_s=settings.stale_timeout,
             max_queue_bytes=settings.max_queue_size,
+            write_timeout_s=settings.write_timeout,
+            max_commands_per_second=settings.max_commands_per_second,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one client has in one channel.
+
+    Attributes:
+        rule: The channel's rule.
+        server_side: The back end subscribed the client, not the client itself.
+        positioned: The client must miss nothing.
+        recoverable: The client may recover what it missed when it comes back.
+        info: What others may know of this subscription (``chan_info``), as JSON.
+        shown: The ClientInfo that others have seen, as JSON; None while there is none.
+        expiry: Ends the subscription when it is not renewed; None: it does not end.
+    """
+
+    rule: ChannelRule
+    server_side: bool = False
+    positioned: bool = False
+    recoverable: bool = False
+    info: bytes | None = None
+    shown: bytes | None = None
+    expiry: Timer | None = None
 
 
 class Client:
@@ -76,13 +106,17 @@ class Client:
     __slots__ = (
         "_clock",
         "_close_timer",
+        "_commands",
         "_expiry_timer",
         "_limits",
         "_on_close",
+        "_on_connected",
+        "_on_lost_position",
         "_ping_timer",
         "_pong_timer",
         "_stale_timer",
         "_transport",
+        "_write_timer",
         "awaiting_pong_since",
         "bytes_in",
         "bytes_out",
@@ -105,6 +139,8 @@ class Client:
         limits: ClientLimits,
         clock: Clock,
         on_close: Callable[[Client, CloseReason], None],
+        on_connected: Callable[[Client], None],
+        on_lost_position: Callable[[Client, str], None],
     ) -> None:
         """Take over the writing side of an open WebSocket.
 
@@ -113,15 +149,19 @@ class Client:
             limits: Bounds of the connection.
             clock: Time and timers.
             on_close: Told once, when nothing can be written any more.
+            on_connected: Told once, when it is known whose connection it is.
+            on_lost_position: Told when a publication of a channel is missing.
         """
         self._transport = transport
         self._limits = limits
         self._clock = clock
         self._on_close = on_close
+        self._on_connected = on_connected
+        self._on_lost_position = on_lost_position
         self.id = str(uuid.uuid4())
         self.state = State.OPEN
         self.identity: Identity | None = None
-        self.channels: set[str] = set()
+        self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None
         self.ended_by_us = False
         self.opened_at = self.last_activity = clock.monotonic()
@@ -131,6 +171,8 @@ class Client:
         self._pong_timer: Timer | None = None
         self._expiry_timer: Timer | None = None
         self._close_timer: Timer | None = None
+        self._write_timer: Timer | None = None
+        self._commands = RateLimit(limits.max_commands_per_second, self.opened_at)
         self._stale_timer: Timer | None = clock.call_later(
             limits.stale_timeout_s, lambda: self.close(STALE)
         )
@@ -145,11 +187,24 @@ class Client:
         """Bytes the peer has not taken yet."""
         return self._transport.get_write_buffer_size()
 
-    def info(self) -> dict[str, Any]:
-        """Return the ClientInfo that subscribers see beside this client's publications."""
+    @property
+    def capacity(self) -> int:
+        """Bytes of publications that one frame to this client may hold."""
+        return self._limits.max_queue_bytes - MAX_ENVELOPE_BYTES
+
+    @property
+    def room(self) -> int:
+        """How many of them fit now, beside what the peer has not taken yet."""
+        return self.capacity - self.queued_bytes
+
+    def info(self, channel: str = "") -> dict[str, Any]:
+        """Return the ClientInfo that others see of this client, in one of its channels."""
         info: dict[str, Any] = {"user": self.user, "client": self.id}
         if self.identity is not None and self.identity.info is not None:
             info["conn_info"] = Fragment(self.identity.info)
+        subscription = self.channels.get(channel)
+        if subscription is not None and subscription.info is not None:
+            info["chan_info"] = Fragment(subscription.info)
         return info
 
     def received(self, size: int) -> None:
@@ -158,20 +213,31 @@ class Client:
         self.messages_in += 1
         self.last_activity = self._clock.monotonic()
 
+    def count_command(self) -> Verdict:
+        """Count one more command, and say whether it may be executed."""
+        return self._commands.take(self._clock.monotonic())
+
     def write(self, frame: bytes, messages: int) -> bool:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
         if self.state is State.CLOSING:
             return False
         if self._transport.is_closing():
             return True  # lost, which the endpoint learns in a moment: as if written just before
-        if self._transport.get_write_buffer_size() + len(frame) > self._limits.max_queue_bytes:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + len(frame) > self._limits.max_queue_bytes:
             self.close(SLOW)
             return False
+        if waiting and self._write_timer is None:
+            self._watch_writes(self.bytes_out - waiting)
         self._transport.write(frame)
         self.bytes_out += len(frame)
         self.messages_out += messages
         self.last_activity = self._clock.monotonic()
         return True
+
+    def lose_position(self, channel: str) -> None:
+        """Learn that a publication is missing, and end the subscription so that it is recovered."""
+        self._on_lost_position(self, channel)
 
     def connected(self, identity: Identity, random: Random) -> None:
         """Start the connected part of the life: pings, and the expiry of the token.
@@ -182,6 +248,7 @@ class Client:
         self.state = State.CONNECTED
         _cancel(self._stale_timer)
         self.renew(identity)
+        self._on_connected(self)
         interval = self._limits.ping_interval_s
         self._ping_timer = self._clock.call_later(
             random.uniform(interval / 2, interval), self._ping_periodically
@@ -230,7 +297,8 @@ class Client:
         self.ended(reason, by_us=True)
         if not self._transport.is_closing():  # uvloop's raise when they are written to later
             self._transport.write(close_frame(reason))
-        timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
+        stuck = reason is SLOW or reason is WRITE_ERROR
+        timeout_s = _SLOW_CLOSE_TIMEOUT_S if stuck else _CLOSE_TIMEOUT_S
         self._close_timer = self._clock.call_later(timeout_s, self.abort)
 
     def ended(self, reason: CloseReason, *, by_us: bool = False) -> None:
@@ -240,7 +308,13 @@ class Client:
         self.state = State.CLOSING
         self.close_reason = reason
         self.ended_by_us = by_us
-        for timer in (self._stale_timer, self._ping_timer, self._pong_timer, self._expiry_timer):
+        for timer in (
+            self._stale_timer,
+            self._ping_timer,
+            self._pong_timer,
+            self._expiry_timer,
+            self._write_timer,
+        ):
             _cancel(timer)
         self._on_close(self, reason)
 
@@ -259,6 +333,19 @@ class Client:
     def abort(self) -> None:
         """Drop the connection without a word."""
         self._transport.abort()
+
+    def _watch_writes(self, taken: int) -> None:
+        """See after a while whether the peer took more than so many bytes of what it was sent."""
+
+        def look() -> None:
+            self._write_timer = None
+            waiting = self.queued_bytes
+            if waiting and self.bytes_out - waiting <= taken:
+                self.close(WRITE_ERROR)
+            elif waiting:
+                self._watch_writes(self.bytes_out - waiting)
+
+        self._write_timer = self._clock.call_later(self._limits.write_timeout_s, look)
 
     def _ping_periodically(self) -> None:
         self._ping_timer = self._clock.call_later(

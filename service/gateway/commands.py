@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from service import __version__
 from service.config.settings import GatewaySettings
+from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
@@ -20,6 +21,7 @@ from service.gateway.codes import (
     INVALID_TOKEN,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
+    TOO_MANY_ERRORS,
     DisconnectError,
     ProtocolError,
     already_subscribed,
@@ -27,8 +29,10 @@ from service.gateway.codes import (
     internal_error,
     limit_exceeded,
     not_available,
+    too_many_requests,
 )
-from service.gateway.hub import Hub
+from service.gateway.history import History
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import (
     MAX_ENVELOPE_BYTES,
     Command,
@@ -38,7 +42,9 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
+from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
+from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import ConnectionTokens, Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -57,7 +63,8 @@ class Commands:
         self,
         settings: GatewaySettings,
         *,
-        hub: Hub,
+        broker: Broker,
+        subscriptions: Subscriptions,
         rules: ChannelRules,
         tokens: ConnectionTokens,
         sampling: MessageSampling,
@@ -66,7 +73,9 @@ class Commands:
     ) -> None:
         """Use the parts that commands act on."""
         self._settings = settings
-        self._hub = hub
+        self._broker = broker
+        self._subscriptions = subscriptions
+        self._history = History(broker, client_limit=settings.history_limit)
         self._rules = rules
         self._tokens = tokens
         self._sampling = sampling
@@ -77,6 +86,9 @@ class Commands:
             Method.SUBSCRIBE: self._subscribe,
             Method.UNSUBSCRIBE: self._unsubscribe,
             Method.PUBLISH: self._publish,
+            Method.HISTORY: self._read_history,
+            Method.PRESENCE: self._presence,
+            Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
         }
 
@@ -100,6 +112,7 @@ class Commands:
             self._count(method, str(NOT_AVAILABLE.code))
             raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
         try:
+            self._limit(client)
             result = await self._run(client, method, command.request)
         except ProtocolError as error:
             self._count(method, str(error.code))
@@ -109,6 +122,19 @@ class Commands:
             raise
         self._count(method, "")
         return encode_result(command.id, method, result)
+
+    def _limit(self, client: Client) -> None:
+        """Refuse a command of a client that sends too many.
+
+        Raises:
+            ProtocolError: It is past the limit (111).
+            DisconnectError: It is far past it (3509).
+        """
+        verdict = client.count_command()
+        if verdict is Verdict.REFUSED:
+            raise too_many_requests()
+        if verdict is Verdict.HOSTILE:
+            raise DisconnectError(TOO_MANY_ERRORS, "commands came faster than twice the limit")
 
     async def _run(self, client: Client, method: Method, request: Result) -> Result:
         handler = self._handlers.get(method)
@@ -156,17 +182,13 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        client.channels.add(channel)
-        self._hub.subscribe(channel, rule, client)
-        return {}
+        return await self._subscriptions.subscribe(client, channel, Grant(rule), Wish.of(request))
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
         if not channel:
             raise bad_request("channel is required")
-        if channel in client.channels:
-            client.channels.discard(channel)
-            self._hub.unsubscribe(channel, client)
+        self._subscriptions.end(client, channel)
         return {}
 
     async def _publish(self, client: Client, request: Result) -> Result:
@@ -175,17 +197,39 @@ class Commands:
             raise bad_request("data is required")
         subscribed = channel in client.channels
         rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
-        self._hub.publish(
-            channel,
-            encode_data(
-                request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
-            ),
-            rule=rule,
-            source="client",
-            info=client.info(),
-            parent=self._sampling.decide(),
+        data = encode_data(
+            request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
+        )
+        await self._broker.publish(
+            Message(
+                channel,
+                data,
+                rule,
+                source="client",
+                info=client.info(channel),
+                parent=self._sampling.decide(),
+            )
         )
         return {}
+
+    async def _read_history(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_history(channel, client.user, subscribed=subscribed)
+        return await self._history.of_client(channel, request, room=client.room)
+
+    async def _presence(self, client: Client, request: Result) -> Result:
+        return presence_result(await self._broker.presence(self._shown(client, request)))
+
+    async def _presence_stats(self, client: Client, request: Result) -> Result:
+        return presence_stats_result(await self._broker.presence(self._shown(client, request)))
+
+    def _shown(self, client: Client, request: Result) -> str:
+        """Return the channel of a request by a client that may see who is in it."""
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_presence(channel, client.user, subscribed=subscribed)
+        return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")

@@ -17,10 +17,12 @@ from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
-from service.gateway.hub import Hub
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
+from service.gateway.rate_limit import RateLimit, Verdict
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
+from service.gateway.subscriptions import Subscriptions
 from service.pools.websocket import (
     AdmissionError,
     CloseReason,
@@ -44,7 +46,8 @@ class WebSocketEndpoint:
         *,
         connections: WebSocketConnectionManager[Client],
         commands: Commands,
-        hub: Hub,
+        subscriptions: Subscriptions,
+        sessions: Sessions,
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
@@ -54,10 +57,12 @@ class WebSocketEndpoint:
         self._limits = ClientLimits.of(settings)
         self._connections = connections
         self._commands = commands
-        self._hub = hub
+        self._subscriptions = subscriptions
+        self._sessions = sessions
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
+        self._rate = RateLimit(settings.max_connections_per_second, clock.monotonic())
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
 
@@ -68,6 +73,11 @@ class WebSocketEndpoint:
             return self._refuse(request, 403, reason)
         if not _subprotocol_spoken(request):
             return self._refuse(request, 400, f"the subprotocol here is {SUBPROTOCOL}, or none")
+        if self._rate.take(self._clock.monotonic()) is not Verdict.TAKEN:
+            self._connections.count_refusal("rate")
+            limit = self._settings.max_connections_per_second
+            reason = f"more than {limit} connections a second"
+            return self._refuse(request, 503, reason, {"Retry-After": "1"})
         try:
             with self._connections.admit() as register:
                 return await self._serve(request, register)
@@ -102,7 +112,14 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return socket
-        client = Client(transport, limits=self._limits, clock=self._clock, on_close=self._on_close)
+        client = Client(
+            transport,
+            limits=self._limits,
+            clock=self._clock,
+            on_close=self._on_close,
+            on_connected=self._sessions.add,
+            on_lost_position=self._subscriptions.lose_position,
+        )
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone
@@ -164,8 +181,8 @@ class WebSocketEndpoint:
 
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""
-        for channel in client.channels:
-            self._hub.unsubscribe(channel, client)
+        self._subscriptions.end_all(client)
+        self._sessions.remove(client)
         if client.ended_by_us:  # the codes of clients are any number they like
             self._connections.count_close(reason.code)
 

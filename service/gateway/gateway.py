@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Final
 
@@ -12,14 +13,22 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.api_clients import ClientMethods
+from service.gateway.api_publishing import PublishingMethods
 from service.gateway.batcher import BatchLimits
+from service.gateway.broker import Broker, MemoryBroker
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
 from service.gateway.commands import Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
+from service.gateway.idempotency import IdempotencyCache
+from service.gateway.positions import PositionCheck
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
+from service.gateway.streams import MemoryStreams
+from service.gateway.subscriptions import Subscriptions
 from service.gateway.tokens import ConnectionTokens
 from service.gateway.tracing import PublicationTracing
 from service.pools.websocket import (
@@ -76,10 +85,26 @@ class Gateway:
             tracing=PublicationTracing(instruments.tracer),
             stats=self.stats,
         )
+        self.streams = MemoryStreams(
+            max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
+        )
+        self.broker: Broker = MemoryBroker(self.hub, self.streams, IdempotencyCache(clock))
+        self._positions = PositionCheck(
+            self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
+        )
+        self.subscriptions = Subscriptions(
+            self.hub,
+            self.broker,
+            recovery_limit=settings.history_limit,
+            clock=clock,
+            stats=self.stats,
+        )
+        sessions = Sessions()
         rules = ChannelRules(settings)
         commands = Commands(
             settings,
-            hub=self.hub,
+            broker=self.broker,
+            subscriptions=self.subscriptions,
             rules=rules,
             tokens=ConnectionTokens(settings.token, clock=clock),
             sampling=sampling,
@@ -90,7 +115,8 @@ class Gateway:
             settings,
             connections=self.connections,
             commands=commands,
-            hub=self.hub,
+            subscriptions=self.subscriptions,
+            sessions=sessions,
             clock=clock,
             stats=self.stats,
             instruments=instruments,
@@ -98,8 +124,15 @@ class Gateway:
         self._api = ServerAPI(
             settings,
             hub=self.hub,
+            publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
+            clients=ClientMethods(
+                settings,
+                sessions=sessions,
+                subscriptions=self.subscriptions,
+                rules=rules,
+                clock=clock,
+            ),
             connections=self.connections,
-            rules=rules,
             clock=clock,
             stats=self.stats,
             node=node,
@@ -108,9 +141,11 @@ class Gateway:
     def application(self) -> web.Application:
         """Return the application to listen with."""
         application = web.Application(client_max_size=self._settings.max_api_body_size)
+        application.cleanup_ctx.append(self._background)
         application.router.add_get(PATH, self._endpoint.handle)
         for method in METHODS:
             application.router.add_post(f"/api/{method}", self._api.handler(method))
+        application.router.add_post("/api/publish_stream", self._api.publish_stream)
         application.router.add_get("/health", self._health)
         return application
 
@@ -121,7 +156,14 @@ class Gateway:
             timeout_s: When to cut clients off even if ``gateway.drain_timeout`` is longer.
         """
         self.hub.flush()
-        return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
+        settings = self._settings
+        return await self.connections.drain(
+            min(settings.drain_timeout, timeout_s), window_s=settings.drain_window
+        )
+
+    async def _background(self, application: web.Application) -> AsyncIterator[None]:
+        async with self._positions:
+            yield
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

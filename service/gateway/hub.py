@@ -7,14 +7,15 @@ become one frame, built once and written as the same bytes to every subscriber.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from alerts.clock import Clock
+from service.config.settings import ChannelOptions
 from service.gateway.batcher import (
     Batch,
     BatcherStats,
@@ -22,10 +23,21 @@ from service.gateway.batcher import (
     FlushReason,
     MessageBatcher,
 )
+from service.gateway.channel import (
+    Channel,
+    Held,
+    Joining,
+    Keeper,
+    Publication,
+    Subscriber,
+    push_size,
+)
 from service.gateway.channels import ChannelRule
+from service.gateway.codes import INSUFFICIENT_STATE, DisconnectError
 from service.gateway.frames import text_frame
-from service.gateway.protocol import encode_publication, join
+from service.gateway.protocol import encode_body, encode_publication, encode_push, join
 from service.gateway.stats import GatewayStats
+from service.gateway.streams import StreamItem, StreamPosition
 from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
 
@@ -33,50 +45,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 BATCHER_NAME: Final = "channel"
 """How the channels' batchers are called in metrics."""
-
-
-class Subscriber(Protocol):
-    """A connection, as the hub sees it."""
-
-    def write(self, frame: bytes, messages: int) -> bool:
-        """Hand a frame to the transport; False when the peer is too slow and was cut off."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A message on its way through a channel.
-
-    Attributes:
-        push: The encoded push.
-        sequence: Number of the publication in its channel, from 1.
-        accepted_ns: Unix nanoseconds of acceptance; 0 when it is not traced.
-        trace: Its span, when it is traced.
-    """
-
-    push: bytes
-    sequence: int
-    accepted_ns: int = 0
-    trace: SpanContext | None = None
-
-
-class Channel:
-    """One channel that has subscribers."""
-
-    __slots__ = ("batcher", "joining", "name", "rule", "sequence", "subscribers")
-
-    def __init__(self, name: str, rule: ChannelRule) -> None:
-        """Make a channel without subscribers; the hub adds the batcher."""
-        self.name = name
-        self.rule = rule
-        self.sequence = 0
-        self.subscribers: dict[Subscriber, None] = {}
-        # Subscribers that came while publications were waiting, with the last sequence they must
-        # not see: a client never receives what was published before it subscribed.
-        self.joining: dict[Subscriber, int] = {}
-        self.batcher: MessageBatcher[Publication]
-
-    def __len__(self) -> int:
-        return len(self.subscribers) + len(self.joining)
 
 
 class Hub:
@@ -115,26 +83,80 @@ class Hub:
 
     def subscribe(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
         """Deliver what is published to a channel from now on to a subscriber."""
-        channel = self._channels.get(name)
-        if channel is None:
-            channel = self._channels[name] = self._open(name, rule)
+        channel = self._get(name, rule)
         if channel.batcher.pending:
-            channel.joining[subscriber] = channel.sequence
+            channel.joining[subscriber] = Joining(channel.sequence, 0, channel.sequence)
         else:
             channel.subscribers[subscriber] = None
         self._stats.subscriptions += 1
+
+    def hold(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
+        """Subscribe, but set aside what is published until ``release``."""
+        channel = self._get(name, rule)
+        channel.held[subscriber] = Held(channel.sequence, channel.position, [])
+        self._stats.subscriptions += 1
+
+    def release(self, name: str, subscriber: Subscriber, top: StreamPosition) -> list[StreamItem]:
+        """Deliver what lies behind a position to a held subscriber, from now on without a gap.
+
+        Args:
+            name: The channel.
+            subscriber: Who is held; one that left meanwhile is ignored.
+            top: Up to where the subscriber has everything.
+
+        Returns:
+            What was set aside behind that position; it will not be delivered again.
+
+        Raises:
+            DisconnectError: Something between is missing (3010).
+        """
+        channel = self._channels.get(name)
+        held = channel.held.get(subscriber) if channel is not None else None
+        if channel is None or held is None:
+            return []
+        if channel.position is None or channel.position.epoch != top.epoch:
+            if channel.position != held.position:
+                # Of two epochs, the one that came by itself is the newer.
+                raise DisconnectError(INSUFFICIENT_STATE, "history of an epoch that has ended")
+            self._lose_positions(channel)
+            channel.position = top
+        later = held.behind(top)
+        offset = later[-1].offset if later else top.offset
+        del channel.held[subscriber]
+        channel.positioned[subscriber] = None
+        if channel.batcher.pending or channel.position.offset < offset:
+            channel.joining[subscriber] = Joining(held.seen, offset, channel.sequence)
+        else:
+            channel.subscribers[subscriber] = None
+        return later
+
+    def listen(self, name: str, subscriber: Subscriber) -> None:
+        """Tell a subscriber of a channel who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.listeners[subscriber] = None
+
+    def announce(self, name: str, push: bytes) -> None:
+        """Send a push to those subscribers that are told who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.listeners:
+            channel.sequence += 1
+            channel.has_events = True
+            channel.batcher.add_nowait(Publication(push, channel.sequence, event=True))
 
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """End a subscription; unknown ones are ignored."""
         channel = self._channels.get(name)
         if channel is None:
             return
-        if subscriber in channel.subscribers:
-            del channel.subscribers[subscriber]
-        elif subscriber in channel.joining:
-            del channel.joining[subscriber]
+        for group in (channel.subscribers, channel.joining, channel.held):
+            if subscriber in group:
+                del group[subscriber]
+                break
         else:
             return
+        channel.positioned.pop(subscriber, None)
+        channel.listeners.pop(subscriber, None)
         self._stats.subscriptions -= 1
         if not channel:
             del self._channels[name]
@@ -150,7 +172,8 @@ class Hub:
         info: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         parent: Context | None = None,
-    ) -> None:
+        keep: Keeper | None = None,
+    ) -> StreamPosition | None:
         """Accept a publication and send it to the channel's subscribers, now or batched.
 
         Args:
@@ -161,48 +184,132 @@ class Hub:
             info: The client that publishes.
             tags: Passed on to subscribers.
             parent: Where the publication's span belongs; None: it is not traced.
+            keep: Keeps it, before anybody gets it; None: it is not kept.
+
+        Returns:
+            Its position; None when it is not kept.
         """
         self._stats.received[source] += 1
         if parent is None:
-            channel = self._channels.get(name)
-            if channel is not None:
-                push = encode_publication(name, data, info=info, tags=tags)
-                self._accept(channel, push, 0, None)
-            return
+            return self._publish(name, data, info, tags, keep, None)
         with self._tracing.publish(rule.template, len(data), parent) as span:
-            channel = self._channels.get(name)
-            if channel is not None:
-                carried = self._tracing.carry(tags, span)
-                push = encode_publication(name, data, info=info, tags=carried)
-                self._accept(channel, push, int(self._clock.time() * 1e9), span)
+            carried = self._tracing.carry(tags, span)
+            return self._publish(name, data, info, carried, keep, span)
+
+    def deliver(
+        self,
+        name: str,
+        body: bytes,
+        position: StreamPosition | None,
+        trace: SpanContext | None = None,
+    ) -> None:
+        """Send a publication that has its place to the subscribers there are in this process."""
+        channel = self._channels.get(name)
+        if channel is None or (position is not None and not self._advance(channel, position)):
+            return
+        if channel:  # those whose position was lost may have been all
+            self._accept(channel, encode_push(name, body), trace, position, body)
+
+    def lose_positions(self, name: str) -> None:
+        """Have all who must miss nothing subscribe again, because something is missing."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            self._lose_positions(channel)
 
     def flush(self) -> None:
         """Send what waits in any channel."""
         for channel in self:
             channel.batcher.flush_nowait()
 
+    def _get(self, name: str, rule: ChannelRule) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = self._open(name, rule)
+        return channel
+
     def _open(self, name: str, rule: ChannelRule) -> Channel:
         channel = Channel(name, rule)
         channel.batcher = MessageBatcher(
             lambda batch: self._fan_out(channel, batch),
-            size_of=_push_size,
+            size_of=push_size,
             on_error=self._on_error,
             clock=self._clock,
-            limits=self._limits,
+            limits=_limits_of(rule.options, self._limits),
             stats=self.batcher_stats,
         )
         return channel
 
+    def _publish(
+        self,
+        name: str,
+        data: bytes,
+        info: Mapping[str, Any] | None,
+        tags: Mapping[str, str] | None,
+        keep: Keeper | None,
+        trace: SpanContext | None,
+    ) -> StreamPosition | None:
+        if keep is None:
+            channel = self._channels.get(name)
+            if channel is not None:
+                push = encode_publication(name, data, info=info, tags=tags)
+                self._accept(channel, push, trace)
+            return None
+        position, body = keep(encode_body(data, info=info, tags=tags))
+        self.deliver(name, body, position, trace)
+        return position
+
     def _accept(
-        self, channel: Channel, push: bytes, accepted_ns: int, trace: SpanContext | None
+        self,
+        channel: Channel,
+        push: bytes,
+        trace: SpanContext | None,
+        position: StreamPosition | None = None,
+        body: bytes = b"",
     ) -> None:
         channel.sequence += 1
+        accepted_ns = 0 if trace is None else int(self._clock.time() * 1e9)
+        publication = Publication(push, channel.sequence, accepted_ns, trace, position, body)
+        if channel.rule.options.conflate and self._conflate(channel, publication):
+            return
         # The sink never waits, so nothing is ever pending beyond one batch and there is room.
-        channel.batcher.add_nowait(Publication(push, channel.sequence, accepted_ns, trace))
+        channel.batcher.add_nowait(publication)
+
+    def _conflate(self, channel: Channel, publication: Publication) -> bool:
+        """Put a publication in the place of one that waits; False when none does."""
+        for held in channel.held.values():  # they recover, and so need them all
+            held.items.append(publication)
+        if not channel.waiting:
+            channel.waiting = True
+            return False
+        channel.latest = publication
+        self._stats.conflated += 1
+        return True
+
+    def _advance(self, channel: Channel, position: StreamPosition) -> bool:
+        """Move a channel on to a publication; False when it had been there before."""
+        last = channel.position
+        if last is not None and last.epoch == position.epoch:
+            if position.offset <= last.offset:
+                return False
+            if position.offset > last.offset + 1:
+                self._lose_positions(channel)
+        elif last is not None:
+            self._lose_positions(channel)
+        channel.position = position
+        return True
+
+    def _lose_positions(self, channel: Channel) -> None:
+        lost = tuple(channel.positioned)
+        self._stats.positions_lost += len(lost)
+        channel.positioned.clear()
+        for subscriber in lost:
+            subscriber.lose_position(channel.name)
 
     def _fan_out(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Write a batch to all subscribers. The sink of the channel's batcher."""
         started = self._clock.monotonic()
+        if channel.waiting:
+            batch = channel.take_latest(batch)
         traced = [item for item in batch.items if item.trace is not None]
         if traced:
             with self._tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
@@ -210,37 +317,63 @@ class Hub:
             self._tracing.delivered(channel.rule.template, traced, span, delivered)
         else:
             delivered = self._write(channel, batch)
-        self._stats.delivered += delivered * len(batch.items)
         self._record(batch, self._clock.monotonic() - started)
 
     def _write(self, channel: Channel, batch: Batch[Publication]) -> int:
-        count = len(batch.items)
-        payload = join([item.push for item in batch.items])
+        # Copies, because a slow one leaves while we iterate.
+        if channel.has_events:
+            delivered = self._write_apart(channel, batch.items)
+        else:
+            delivered = self._write_to(tuple(channel.subscribers), batch.items)
+        if channel.joining:
+            self._write_to_joining(channel, batch)
+        if not channel.rule.options.conflate:
+            for held in channel.held.values():
+                held.items.extend(batch.items)
+        return delivered
+
+    def _write_apart(self, channel: Channel, items: tuple[Publication, ...]) -> int:
+        """Write a batch with news of comers and goers, whole to those who listen to them only."""
+        channel.has_events = False
+        listeners: list[Subscriber] = []
+        others: list[Subscriber] = []
+        for subscriber in channel.subscribers:
+            (listeners if subscriber in channel.listeners else others).append(subscriber)
+        publications = tuple(item for item in items if not item.event)
+        return self._write_to(listeners, items) + self._write_to(others, publications)
+
+    def _write_to(self, subscribers: Sequence[Subscriber], items: Sequence[Publication]) -> int:
+        """Write the same frame to all, and return how many took it."""
+        if not items or not subscribers:
+            return 0
+        count = len(items)
+        payload = join([item.push for item in items])
         frame = text_frame(payload)
         delivered = 0
-        subscribers = tuple(channel.subscribers)  # a slow one leaves while we iterate
         for subscriber in subscribers:
             delivered += subscriber.write(frame, count)
+        self._stats.delivered += delivered * count
         self._stats.bytes_out += delivered * len(payload)
         if delivered < len(subscribers):
             self._stats.dropped["slow_consumer"] += (len(subscribers) - delivered) * count
-        if channel.joining:
-            self._write_to_joining(channel, batch)
         return delivered
 
     def _write_to_joining(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Give new subscribers what was published after they came; from now on they are equal."""
         last = batch.items[-1].sequence
-        for subscriber, seen in tuple(channel.joining.items()):
-            pushes = [item.push for item in batch.items if item.sequence > seen]
-            if pushes:
-                payload = join(pushes)
-                if subscriber.write(text_frame(payload), len(pushes)):
-                    self._stats.delivered += len(pushes)
-                    self._stats.bytes_out += len(payload)
-                else:
-                    self._stats.dropped["slow_consumer"] += len(pushes)
-            if last >= seen and channel.joining.pop(subscriber, None) is not None:
+        for subscriber, joining in tuple(channel.joining.items()):
+            listens = subscriber in channel.listeners
+            self._write_to(
+                (subscriber,),
+                [
+                    item
+                    for item in batch.items
+                    if (listens or not item.event) and joining.lets(item)
+                ],
+            )
+            behind = channel.position is not None and channel.position.offset < joining.offset
+            if last >= joining.until and not behind and subscriber in channel.joining:
+                del channel.joining[subscriber]
                 channel.subscribers[subscriber] = None
 
     def _record(self, batch: Batch[Publication], fan_out_s: float) -> None:
@@ -253,5 +386,12 @@ class Hub:
         _LOG.error("a batch of %d messages was not sent", len(batch.items), exc_info=error)
 
 
-def _push_size(publication: Publication) -> int:
-    return len(publication.push) + 1  # the newline between pushes
+def _limits_of(options: ChannelOptions, limits: BatchLimits) -> BatchLimits:
+    """Return the limits of a channel's batches: its own, or those of all."""
+    delay_s = options.batch_max_delay
+    return replace(
+        limits,
+        max_messages=options.batch_max_messages or limits.max_messages,
+        max_bytes=options.batch_max_bytes or limits.max_bytes,
+        max_delay_s=limits.max_delay_s if delay_s is None else delay_s,
+    )

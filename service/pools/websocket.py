@@ -16,6 +16,9 @@ from alerts.clock import Clock
 from service.pools.errors import PoolError
 
 _SWEEP_SLICE: Final = 256
+_CLOSE_STEP_S: Final = 0.1
+_LEAST_CLOSES: Final = 100
+"""Connections that are closed at once at the end, however long the rest is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +171,7 @@ class WebSocketConnectionManager(Generic[Connection]):
         self._clock = clock
         self._connections: dict[str, Connection] = {}
         self._reserved = 0
-        self._draining = False
+        self._drain_begun = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self.stats = ConnectionStats()
@@ -188,7 +191,11 @@ class WebSocketConnectionManager(Generic[Connection]):
     @property
     def draining(self) -> bool:
         """Whether the process is stopping and takes no connections."""
-        return self._draining
+        return self._drain_begun.is_set()
+
+    async def wait_for_drain(self) -> None:
+        """Return once the process is stopping."""
+        await self._drain_begun.wait()
 
     def get(self, connection_id: str) -> Connection | None:
         """Return the open connection of that id."""
@@ -211,7 +218,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             opened.append(connection)
             self._connections[connection.id] = connection
             self.stats.accepted += 1
-            if self._draining:  # the drain began while this connection was being set up
+            if self.draining:  # the drain began while this connection was being set up
                 connection.close(self._policy.shutdown)
 
         try:
@@ -222,6 +229,10 @@ class WebSocketConnectionManager(Generic[Connection]):
                 del self._connections[connection.id]
             if not self._reserved:
                 self._empty.set()
+
+    def count_refusal(self, cause: str) -> None:
+        """Count a connection that was refused before it asked for a place."""
+        self.stats.refused[cause] = self.stats.refused.get(cause, 0) + 1
 
     def count_close(self, code: int) -> None:
         """Count a connection that was closed from this side with a code."""
@@ -272,15 +283,15 @@ class WebSocketConnectionManager(Generic[Connection]):
             largest = max(largest, waiting)
         self.stats.queued_bytes, self.stats.largest_queue_bytes = total, largest
 
-    async def drain(self, timeout_s: float) -> DrainReport:
+    async def drain(self, timeout_s: float, *, window_s: float = 0.0) -> DrainReport:
         """Take no more connections, close all that are open, and wait until they have ended.
 
-        Connections that have not ended after ``timeout_s`` are cut.
+        Args:
+            timeout_s: After so long connections that have not ended are cut.
+            window_s: Over how long the closes are spread, at most half of the timeout.
         """
-        self._draining = True
+        self._drain_begun.set()
         total = len(self._connections)
-        for connection in self:
-            connection.close(self._policy.shutdown)
         aborted = 0
 
         def cut() -> None:
@@ -291,13 +302,25 @@ class WebSocketConnectionManager(Generic[Connection]):
 
         deadline = self._clock.call_later(timeout_s, cut)
         try:
+            await self._close_all(min(window_s, timeout_s / 2))
             await self._empty.wait()
         finally:
             deadline.cancel()
         return DrainReport(closed=total - aborted, aborted=aborted)
 
+    async def _close_all(self, window_s: float) -> None:
+        """Close everybody in equal steps, none of them smaller than it is worth a wait."""
+        connections = list(self)
+        steps = int(window_s / _CLOSE_STEP_S) + 1
+        size = max(_LEAST_CLOSES, -(-len(connections) // steps))
+        for start in range(0, len(connections), size):
+            if start:
+                await self._clock.sleep(_CLOSE_STEP_S)
+            for connection in connections[start : start + size]:
+                connection.close(self._policy.shutdown)
+
     def _reserve(self) -> None:
-        if self._draining:
+        if self.draining:
             self.stats.refused["draining"] += 1
             raise AdmissionError("draining", "the gateway is shutting down")
         if self._reserved >= self._policy.max_connections:
