@@ -7,12 +7,13 @@ prints, so they are written for the person who fills in the file.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AnyHttpUrl, Field, model_validator
 
+from service.config.proxy_settings import ProxySettings
+from service.config.section import Section, repeated
 from service.config.types import (
     CheckName,
     Count,
@@ -38,17 +39,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def _repeated(names: Sequence[str]) -> int | None:
-    """Return the index of the first name that stands earlier in the list as well."""
-    return next((index for index, name in enumerate(names) if name in names[:index]), None)
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ServiceSettings(Section):
@@ -140,6 +130,20 @@ class GatewaySettings(Section):
     """Options of channels without a namespace."""
     namespaces: tuple[NamespaceOptions, ...] = ()
     """Options of channels in a namespace."""
+    proxy: ProxySettings = ProxySettings()
+    """Back ends that what clients ask is forwarded to."""
+
+    @model_validator(mode="after")
+    def _back_ends_in_time(self) -> Self:
+        for path, upstream in self.proxy.upstreams():
+            if upstream.timeout >= self.pong_timeout:
+                raise contradiction(
+                    "while a client waits for a back end its pong is not read, and it would be "
+                    "cut off: timeout must be shorter than gateway.pong_timeout",
+                    ("proxy", *path, "timeout"),
+                    ("pong_timeout",),
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -150,7 +154,7 @@ class GatewaySettings(Section):
                 ("pong_timeout",),
                 ("ping_interval",),
             )
-        twice = _repeated([namespace.name for namespace in self.namespaces])
+        twice = repeated([namespace.name for namespace in self.namespaces])
         if twice is not None:
             raise contradiction(
                 f"the namespace {self.namespaces[twice].name} stands there twice; "
@@ -255,7 +259,7 @@ class HTTPProbeSettings(Section):
     """What to request."""
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
     """Request method."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     """Request headers."""
     body: str = ""
     """Request body."""
@@ -304,7 +308,7 @@ class HealthSettings(Section):
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        twice = _repeated([check.name for check in self.checks])
+        twice = repeated([check.name for check in self.checks])
         if twice is not None:
             raise contradiction(
                 f"the name {self.checks[twice].name} stands there twice; "
@@ -321,7 +325,7 @@ class OTLPSettings(Section):
     """Base URL of a collector, such as http://127.0.0.1:4318; empty: nothing is sent."""
     protocol: Literal["http/protobuf", "grpc"] | None = None
     """Unset: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf."""
-    headers: dict[str, Secret] = {}
+    headers: dict[str, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every export request."""
     timeout: PositiveDuration = 3.0
     """One export request."""
