@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
@@ -28,6 +28,7 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import PING
+from service.gateway.proxy_messages import ProxyClient
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
 
@@ -88,7 +89,9 @@ class Client:
         "bytes_out",
         "channels",
         "close_reason",
+        "emulated_headers",
         "ended_by_us",
+        "headers",
         "id",
         "identity",
         "last_activity",
@@ -122,6 +125,8 @@ class Client:
         self.state = State.OPEN
         self.identity: Identity | None = None
         self.channels: set[str] = set()
+        self.headers: Mapping[str, str] = {}
+        self.emulated_headers: Mapping[str, str] = {}
         self.close_reason: CloseReason | None = None
         self.ended_by_us = False
         self.opened_at = self.last_activity = clock.monotonic()
@@ -151,6 +156,15 @@ class Client:
         if self.identity is not None and self.identity.info is not None:
             info["conn_info"] = Fragment(self.identity.info)
         return info
+
+    def for_back_ends(self) -> ProxyClient:
+        """Return what back ends are told of this connection."""
+        return ProxyClient(
+            id=self.id,
+            user=self.user,
+            headers=self.headers,
+            emulated_headers=self.emulated_headers,
+        )
 
     def received(self, size: int) -> None:
         """Count a frame from the peer; any traffic shows that it is there."""

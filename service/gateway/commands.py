@@ -12,6 +12,7 @@ from random import Random
 from typing import Any, Final
 
 from service import __version__
+from service.codec import Fragment
 from service.config.settings import GatewaySettings
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
@@ -38,6 +39,8 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
+from service.gateway.proxy import Proxy
+from service.gateway.proxy_messages import RPCRequest
 from service.gateway.stats import GatewayStats
 from service.gateway.tokens import ConnectionTokens, Identity
 from service.telemetry.sampling import MessageSampling
@@ -63,6 +66,7 @@ class Commands:
         sampling: MessageSampling,
         stats: GatewayStats,
         random: Random,
+        proxy: Proxy | None = None,
     ) -> None:
         """Use the parts that commands act on."""
         self._settings = settings
@@ -72,12 +76,15 @@ class Commands:
         self._sampling = sampling
         self._stats = stats
         self._random = random
+        self._proxy = proxy
+        self._max_data_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._handlers: dict[Method, Callable[[Client, Result], Awaitable[Result]]] = {
             Method.CONNECT: self._connect,
             Method.SUBSCRIBE: self._subscribe,
             Method.UNSUBSCRIBE: self._unsubscribe,
             Method.PUBLISH: self._publish,
             Method.REFRESH: self._refresh,
+            Method.RPC: self._rpc,
         }
 
     async def execute(self, client: Client, command: Command) -> bytes | None:
@@ -136,6 +143,8 @@ class Commands:
             identity = Identity("")
         else:
             raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
+        if self._proxy is not None:
+            client.emulated_headers = self._proxy.emulated_headers(request.get("headers"))
         client.connected(identity, self._random)
         return {
             "client": client.id,
@@ -186,6 +195,18 @@ class Commands:
             parent=self._sampling.decide(),
         )
         return {}
+
+    async def _rpc(self, client: Client, request: Result) -> Result:
+        method = text_field(request, "method")
+        if self._proxy is None:
+            raise not_available()
+        data = None
+        if "data" in request:
+            data = encode_data(request["data"], max_bytes=self._max_data_bytes)
+        answer = await self._proxy.rpc(
+            client.for_back_ends(), RPCRequest(method, data), parent=self._sampling.decide()
+        )
+        return {} if answer.data is None else {"data": Fragment(answer.data)}
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")

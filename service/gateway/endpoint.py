@@ -20,6 +20,7 @@ from service.gateway.frames import text_frame
 from service.gateway.hub import Hub
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
+from service.gateway.proxy import Proxy
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import (
     AdmissionError,
@@ -48,6 +49,7 @@ class WebSocketEndpoint:
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
+        proxy: Proxy | None,
     ) -> None:
         """Use the parts that connections are made of."""
         self._settings = settings
@@ -58,6 +60,7 @@ class WebSocketEndpoint:
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
+        self._proxy = proxy
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
 
@@ -103,6 +106,8 @@ class WebSocketEndpoint:
         if transport is None:
             return socket
         client = Client(transport, limits=self._limits, clock=self._clock, on_close=self._on_close)
+        if self._proxy is not None:
+            client.headers = self._proxy.headers(request.headers)
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone

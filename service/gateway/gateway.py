@@ -19,6 +19,7 @@ from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
 from service.gateway.commands import Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
+from service.gateway.proxy import Proxy
 from service.gateway.stats import GatewayStats
 from service.gateway.tokens import ConnectionTokens
 from service.gateway.tracing import PublicationTracing
@@ -47,9 +48,22 @@ class Gateway:
         random: Random,
         instruments: Instruments,
         sampling: MessageSampling,
+        proxy: Proxy | None = None,
     ) -> None:
-        """Build the parts; nothing listens yet."""
+        """Build the parts; nothing listens yet.
+
+        Args:
+            settings: Those of the gateway.
+            batching: How publications are gathered.
+            node: Name of this process.
+            clock: Time and timers.
+            random: Jitter.
+            instruments: Spans and histograms.
+            sampling: Which traces are recorded.
+            proxy: Back ends for what clients ask; None: there are none.
+        """
         self._settings = settings
+        self.proxy = proxy
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
             ConnectionPolicy(
@@ -85,6 +99,7 @@ class Gateway:
             sampling=sampling,
             stats=self.stats,
             random=random,
+            proxy=proxy,
         )
         self._endpoint = WebSocketEndpoint(
             settings,
@@ -94,6 +109,7 @@ class Gateway:
             clock=clock,
             stats=self.stats,
             instruments=instruments,
+            proxy=proxy,
         )
         self._api = ServerAPI(
             settings,
