@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
 from service import __version__
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
@@ -29,7 +31,8 @@ from service.gateway.codes import (
     limit_exceeded,
     not_available,
 )
-from service.gateway.hub import Hub
+from service.gateway.history import History
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import (
     MAX_ENVELOPE_BYTES,
     Command,
@@ -42,6 +45,7 @@ from service.gateway.protocol import (
 from service.gateway.proxy import Proxy
 from service.gateway.proxy_messages import RPCRequest
 from service.gateway.stats import GatewayStats
+from service.gateway.subscriptions import Subscriptions, Wish
 from service.gateway.tokens import ConnectionTokens, Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -53,36 +57,55 @@ _MAX_VERSION: Final = 64
 Result = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CommandParts:
+    """What commands act on.
+
+    Attributes:
+        broker: Publications, history and presence.
+        subscriptions: Begins and ends them.
+        rules: What clients may do in channels.
+        tokens: Who clients are.
+        sampling: Which traces are recorded.
+        stats: Where commands are counted.
+        random: Spreads first pings.
+        proxy: Back ends; None: there are none.
+    """
+
+    broker: Broker
+    subscriptions: Subscriptions
+    rules: ChannelRules
+    tokens: ConnectionTokens
+    sampling: MessageSampling
+    stats: GatewayStats
+    random: Random
+    proxy: Proxy | None = None
+
+
 class Commands:
     """Executes commands for all connections of the process."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        *,
-        hub: Hub,
-        rules: ChannelRules,
-        tokens: ConnectionTokens,
-        sampling: MessageSampling,
-        stats: GatewayStats,
-        random: Random,
-        proxy: Proxy | None = None,
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, parts: CommandParts) -> None:
         """Use the parts that commands act on."""
         self._settings = settings
-        self._hub = hub
-        self._rules = rules
-        self._tokens = tokens
-        self._sampling = sampling
-        self._stats = stats
-        self._random = random
-        self._proxy = proxy
+        self._broker = parts.broker
+        self._subscriptions = parts.subscriptions
+        self._history = History(parts.broker, client_limit=settings.history_limit)
+        self._rules = parts.rules
+        self._tokens = parts.tokens
+        self._sampling = parts.sampling
+        self._stats = parts.stats
+        self._random = parts.random
+        self._proxy = parts.proxy
         self._max_data_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._handlers: dict[Method, Callable[[Client, Result], Awaitable[Result]]] = {
             Method.CONNECT: self._connect,
             Method.SUBSCRIBE: self._subscribe,
             Method.UNSUBSCRIBE: self._unsubscribe,
             Method.PUBLISH: self._publish,
+            Method.HISTORY: self._read_history,
+            Method.PRESENCE: self._presence,
+            Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
             Method.RPC: self._rpc,
         }
@@ -165,17 +188,13 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        client.channels.add(channel)
-        self._hub.subscribe(channel, rule, client)
-        return {}
+        return await self._subscriptions.subscribe(client, channel, rule, Wish.of(request))
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
         if not channel:
             raise bad_request("channel is required")
-        if channel in client.channels:
-            client.channels.discard(channel)
-            self._hub.unsubscribe(channel, client)
+        self._subscriptions.end(client, channel)
         return {}
 
     async def _publish(self, client: Client, request: Result) -> Result:
@@ -184,15 +203,16 @@ class Commands:
             raise bad_request("data is required")
         subscribed = channel in client.channels
         rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
-        self._hub.publish(
-            channel,
-            encode_data(
-                request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
-            ),
-            rule=rule,
-            source="client",
-            info=client.info(),
-            parent=self._sampling.decide(),
+        data = encode_data(request["data"], max_bytes=self._max_data_bytes)
+        await self._broker.publish(
+            Message(
+                channel,
+                data,
+                rule,
+                source="client",
+                info=client.info(channel),
+                parent=self._sampling.decide(),
+            )
         )
         return {}
 
@@ -207,6 +227,25 @@ class Commands:
             client.for_back_ends(), RPCRequest(method, data), parent=self._sampling.decide()
         )
         return {} if answer.data is None else {"data": Fragment(answer.data)}
+
+    async def _read_history(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_history(channel, client.user, subscribed=subscribed)
+        return await self._history.of_client(channel, request)
+
+    async def _presence(self, client: Client, request: Result) -> Result:
+        return presence_result(await self._broker.presence(self._shown(client, request)))
+
+    async def _presence_stats(self, client: Client, request: Result) -> Result:
+        return presence_stats_result(await self._broker.presence(self._shown(client, request)))
+
+    def _shown(self, client: Client, request: Result) -> str:
+        """Return the channel of a request by a client that may see who is in it."""
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_presence(channel, client.user, subscribed=subscribed)
+        return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")
