@@ -86,6 +86,8 @@ class UpstreamSettings(Section):
     """Headers from the client's connect command to pass on; clients choose their values freely."""
     static_headers: dict[ForwardedHeader, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every request."""
+    include_connection_meta: bool = False
+    """Send along the meta that the connect back end gave the connection."""
     binary_encoding: bool = False
     """Send data as Base64 text in b64data."""
     status_to_code_transforms: tuple[StatusTransformSettings, ...] = ()
@@ -150,6 +152,12 @@ class RPCNamespaceSettings(Section):
 class ProxySettings(Section):
     """Back ends that what clients ask is forwarded to."""
 
+    connect: UpstreamSettings = UpstreamSettings()
+    """Says who clients are that connect without a token."""
+    subscribe: UpstreamSettings = UpstreamSettings()
+    """Decides on subscriptions to channels with subscribe_proxy_enabled."""
+    publish: UpstreamSettings = UpstreamSettings()
+    """Decides on what clients publish to channels with publish_proxy_enabled."""
     rpc: UpstreamSettings = UpstreamSettings()
     """Executes the methods that clients call."""
     proxies: tuple[NamedUpstreamSettings, ...] = ()
@@ -176,9 +184,7 @@ class ProxySettings(Section):
         for index, namespace in enumerate(self.rpc_namespaces):
             if namespace.proxy_name and namespace.proxy_name not in known:
                 raise contradiction(
-                    f"there is no {namespace.proxy_name} in gateway.proxy.proxies; "
-                    f"there {_listed(sorted(known))}",
-                    ("rpc_namespaces", index, "proxy_name"),
+                    self.unknown(namespace.proxy_name), ("rpc_namespaces", index, "proxy_name")
                 )
             if not namespace.proxy_name and self.rpc.endpoint is None:
                 raise contradiction(
@@ -188,10 +194,25 @@ class ProxySettings(Section):
                 )
         return self
 
+    def usual(self) -> dict[str, UpstreamSettings]:
+        """Return the back ends there are for each kind of event."""
+        named = {
+            "connect": self.connect,
+            "subscribe": self.subscribe,
+            "publish": self.publish,
+            "rpc": self.rpc,
+        }
+        return {event: each for event, each in named.items() if each.endpoint is not None}
+
+    def unknown(self, name: str) -> str:
+        """Return the words for a name that is not among the back ends."""
+        known = sorted(each.name for each in self.proxies)
+        return f"there is no {name} in gateway.proxy.proxies; there {_listed(known)}"
+
     def upstreams(self) -> Iterator[tuple[tuple[str | int, ...], UpstreamSettings]]:
         """Return every back end with its path from here."""
-        if self.rpc.endpoint is not None:
-            yield ("rpc",), self.rpc
+        for event, upstream in self.usual().items():
+            yield (event,), upstream
         for index, each in enumerate(self.proxies):
             yield ("proxies", index), each
 

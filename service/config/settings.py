@@ -102,6 +102,15 @@ class ChannelOptions(Section):
     force_push_join_leave: bool = False
     """All subscribers are told who joins and who leaves; needs join_leave."""
 
+    subscribe_proxy_enabled: bool = False
+    """Have a back end decide who may subscribe; users a channel is limited to may in any case."""
+    subscribe_proxy_name: str = ""
+    """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.subscribe."""
+    publish_proxy_enabled: bool = False
+    """Have a back end decide what clients may publish."""
+    publish_proxy_name: str = ""
+    """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.publish."""
+
     @property
     def history(self) -> bool:
         """Whether publications are kept."""
@@ -215,6 +224,32 @@ class GatewaySettings(Section):
     """Options of channels in a namespace."""
     proxy: ProxySettings = ProxySettings()
     """Back ends that what clients ask is forwarded to."""
+
+    @model_validator(mode="after")
+    def _channels_have_their_back_ends(self) -> Self:
+        self._check_back_ends(self.channels, "channels")
+        for index, namespace in enumerate(self.namespaces):
+            self._check_back_ends(namespace, "namespaces", index)
+        return self
+
+    def _check_back_ends(self, options: ChannelOptions, *path: str | int) -> None:
+        known, usual = {each.name for each in self.proxy.proxies}, self.proxy.usual()
+        for event in ("subscribe", "publish"):
+            enabled = getattr(options, f"{event}_proxy_enabled")
+            name = getattr(options, f"{event}_proxy_name")
+            if name and name not in known:
+                raise contradiction(self.proxy.unknown(name), (*path, f"{event}_proxy_name"))
+            if enabled and not name and event not in usual:
+                raise contradiction(
+                    f"there is no back end to ask: set {event}_proxy_name, or "
+                    f"gateway.proxy.{event}.endpoint",
+                    (*path, f"{event}_proxy_enabled"),
+                )
+            if name and not enabled:
+                raise contradiction(
+                    f"{name} is not asked unless {event}_proxy_enabled is set",
+                    (*path, f"{event}_proxy_name"),
+                )
 
     @model_validator(mode="after")
     def _back_ends_in_time(self) -> Self:

@@ -193,6 +193,7 @@ class Client:
             user=self.user,
             headers=self.headers,
             emulated_headers=self.emulated_headers,
+            meta=self.identity.meta if self.identity is not None else None,
         )
 
     def received(self, size: int) -> None:

@@ -100,6 +100,11 @@ def token_expired() -> ProtocolError:
     return ProtocolError(109, "token expired")
 
 
+def expired() -> ProtocolError:
+    """Return error 110: what the token gives was over before it began."""
+    return ProtocolError(110, "expired")
+
+
 def unrecoverable_position() -> ProtocolError:
     """Return error 112: the stream does not reach back to the position that was given."""
     return ProtocolError(112, "unrecoverable position")

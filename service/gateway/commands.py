@@ -15,8 +15,9 @@ from typing import Any, Final
 from service import __version__
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.back_ends import BackEnds
 from service.gateway.broker import Broker, Message
-from service.gateway.channels import ChannelRules
+from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
@@ -42,8 +43,7 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
-from service.gateway.proxy import Proxy
-from service.gateway.proxy_messages import RPCRequest
+from service.gateway.proxy_messages import PublishAnswer, SubscribeAnswer
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions, Wish
 from service.gateway.tokens import ConnectionTokens, Identity
@@ -69,7 +69,7 @@ class CommandParts:
         sampling: Which traces are recorded.
         stats: Where commands are counted.
         random: Spreads first pings.
-        proxy: Back ends; None: there are none.
+        back_ends: Asked about what clients want; None: there are none.
     """
 
     broker: Broker
@@ -79,7 +79,7 @@ class CommandParts:
     sampling: MessageSampling
     stats: GatewayStats
     random: Random
-    proxy: Proxy | None = None
+    back_ends: BackEnds | None = None
 
 
 class Commands:
@@ -96,7 +96,7 @@ class Commands:
         self._sampling = parts.sampling
         self._stats = parts.stats
         self._random = parts.random
-        self._proxy = parts.proxy
+        self._back_ends = parts.back_ends
         self._max_data_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._handlers: dict[Method, Callable[[Client, Result], Awaitable[Result]]] = {
             Method.CONNECT: self._connect,
@@ -159,15 +159,10 @@ class Commands:
     async def _connect(self, client: Client, request: Result) -> Result:
         text_field(request, "name", max_length=_MAX_NAME)
         text_field(request, "version", max_length=_MAX_VERSION)
-        token = text_field(request, "token")
-        if token:
-            identity = self._tokens.verify(token)
-        elif self._settings.allow_anonymous:
-            identity = Identity("")
-        else:
-            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
-        if self._proxy is not None:
-            client.emulated_headers = self._proxy.emulated_headers(request.get("headers"))
+        if self._back_ends is not None:
+            self._back_ends.take_headers(client, request)
+        identity, data = await self._identify(client, request)
+        _check_present(client)
         client.connected(identity, self._random)
         return {
             "client": client.id,
@@ -175,11 +170,28 @@ class Commands:
             "ping": max(1, round(self._settings.ping_interval)),
             "pong": True,
             **self._tokens.expiry(identity),
+            **({} if data is None else {"data": Fragment(data)}),
         }
+
+    async def _identify(self, client: Client, request: Result) -> tuple[Identity, bytes | None]:
+        """Return who a client is, and what it is told beside that: by token, or by back end."""
+        token = text_field(request, "token")
+        if token:
+            return self._tokens.verify(token), None
+        if self._back_ends is not None and self._back_ends.identify:
+            answer = await self._back_ends.connection(client, request)
+            if answer is not None:
+                return self._back_ends.identity(answer), answer.data
+        if not self._settings.allow_anonymous:
+            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
+        return Identity(""), None
 
     async def _subscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
-        rule = self._rules.check_subscribe(channel, client.user)
+        rule = self._rules.rule(channel)
+        asked = self._back_ends if self._is_proxied(channel, rule) else None
+        if asked is None:
+            self._rules.check_subscribe(channel, client.user)
         if request.get("token") or request.get("type"):
             raise not_available()  # subscription tokens, map and shared-poll subscriptions
         if request.get("tf"):
@@ -188,7 +200,17 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        return await self._subscriptions.subscribe(client, channel, rule, Wish.of(request))
+        wish, given = Wish.of(request), SubscribeAnswer()
+        if asked is not None:
+            given = await asked.subscription(client, channel, rule, request)
+            _check_present(client)
+            if channel in client.channels:  # by the server API meanwhile
+                raise already_subscribed()
+        result = await self._subscriptions.subscribe(client, channel, rule, wish, info=given.info)
+        return result if given.data is None else {**result, "data": Fragment(given.data)}
+
+    def _is_proxied(self, channel: str, rule: ChannelRule) -> bool:
+        return self._back_ends is not None and self._back_ends.decide_on_subscribing(channel, rule)
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -201,32 +223,33 @@ class Commands:
         channel = text_field(request, "channel")
         if "data" not in request:
             raise bad_request("data is required")
-        subscribed = channel in client.channels
-        rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
+        rule = self._rules.rule(channel)
+        asked = self._back_ends if rule.options.publish_proxy_enabled else None
+        if asked is None:
+            subscribed = channel in client.channels
+            self._rules.check_publish(channel, client.user, subscribed=subscribed)
         data = encode_data(request["data"], max_bytes=self._max_data_bytes)
+        parent, given = self._sampling.decide(), PublishAnswer()
+        if asked is not None:
+            given = await asked.publication(client, channel, rule, data, parent=parent)
         await self._broker.publish(
             Message(
                 channel,
-                data,
+                data if given.data is None else given.data,
                 rule,
                 source="client",
                 info=client.info(channel),
-                parent=self._sampling.decide(),
+                tags=given.tags or None,
+                parent=parent,
+                skip_history=given.skip_history,
             )
         )
         return {}
 
     async def _rpc(self, client: Client, request: Result) -> Result:
-        method = text_field(request, "method")
-        if self._proxy is None:
+        if self._back_ends is None:
             raise not_available()
-        data = None
-        if "data" in request:
-            data = encode_data(request["data"], max_bytes=self._max_data_bytes)
-        answer = await self._proxy.rpc(
-            client.for_back_ends(), RPCRequest(method, data), parent=self._sampling.decide()
-        )
-        return {} if answer.data is None else {"data": Fragment(answer.data)}
+        return await self._back_ends.rpc(client, request)
 
     async def _read_history(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -260,3 +283,9 @@ class Commands:
             "version": f"gatewatch {__version__}",
             **self._tokens.expiry(identity),
         }
+
+
+def _check_present(client: Client) -> None:
+    """Go no further for a client that was lost while a back end was asked about it."""
+    if client.close_reason is not None:
+        raise internal_error()  # nobody reads it

@@ -13,6 +13,7 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.back_ends import BackEnds
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import Broker, MemoryBroker
 from service.gateway.channels import ChannelRules
@@ -22,6 +23,7 @@ from service.gateway.commands import CommandParts, Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
 from service.gateway.positions import PositionCheck
+from service.gateway.protocol import MAX_ENVELOPE_BYTES
 from service.gateway.proxy import Proxy
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
@@ -114,7 +116,7 @@ class Gateway:
                 sampling=sampling,
                 stats=self.stats,
                 random=random,
-                proxy=proxy,
+                back_ends=self._back_ends(sampling, clock),
             ),
         )
         self._endpoint = WebSocketEndpoint(
@@ -137,6 +139,12 @@ class Gateway:
             stats=self.stats,
             node=node,
         )
+
+    def _back_ends(self, sampling: MessageSampling, clock: Clock) -> BackEnds | None:
+        if self.proxy is None:
+            return None
+        max_data_bytes = self._settings.max_queue_size - MAX_ENVELOPE_BYTES
+        return BackEnds(self.proxy, sampling=sampling, clock=clock, max_data_bytes=max_data_bytes)
 
     def application(self) -> web.Application:
         """Return the application to listen with."""

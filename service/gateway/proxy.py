@@ -20,6 +20,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
 
 from alerts.clock import Clock
+from service.codec import encode
 from service.config.proxy_settings import ProxySettings, UpstreamSettings
 from service.gateway.codes import (
     BAD_REQUEST,
@@ -34,13 +35,22 @@ from service.gateway.codes import (
 from service.gateway.limited_log import LimitedLog
 from service.gateway.proxy_messages import (
     AnswerError,
+    ChannelRequest,
+    ConnectAnswer,
+    ConnectRequest,
     ProxyClient,
     ProxyEvent,
+    PublishAnswer,
     RPCAnswer,
     RPCRequest,
+    SubscribeAnswer,
     encode_request,
     read_answer,
+    read_connect,
+    read_publish,
     read_rpc,
+    read_subscribe,
+    required,
 )
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.pools.http import HTTPConnectionPool
@@ -111,9 +121,7 @@ class Proxy:
 
         self._named = {each.name: upstream(each.name, each) for each in settings.proxies}
         self._usual = {
-            event: upstream(event.value, given)
-            for event, given in ((ProxyEvent.RPC, settings.rpc),)
-            if given.endpoint is not None
+            ProxyEvent(event): upstream(event, given) for event, given in settings.usual().items()
         }
         self._rpc_namespaces = {
             each.name: self._named.get(each.proxy_name) or self._usual[ProxyEvent.RPC]
@@ -160,6 +168,104 @@ class Proxy:
                 found[name.lower()] = value
         return found
 
+    @property
+    def identifies(self) -> bool:
+        """Whether a back end says who clients without a token are."""
+        return ProxyEvent.CONNECT in self._usual
+
+    async def connect(
+        self, client: ProxyClient, request: ConnectRequest, *, parent: Context | None
+    ) -> ConnectAnswer | None:
+        """Have a back end say who a client is; None when it leaves that open.
+
+        Args:
+            client: The connection, without a user yet.
+            request: What the client says of itself.
+            parent: Context of a recorded trace; None: the trace is not recorded.
+
+        Raises:
+            ProtocolError: What the back end answers, or: nobody can be asked (108), too many at
+                once (111), no usable answer (100).
+            DisconnectError: The back end wants it.
+        """
+        upstream = self._usual.get(ProxyEvent.CONNECT)
+        if upstream is None:
+            raise not_available()
+
+        def read(body: bytes) -> ConnectAnswer | None:
+            answer = read_answer(body, read_connect)
+            if answer is not None:
+                self._check_size(answer.data, answer.info)
+            return answer
+
+        fields = {
+            "name": request.name,
+            "version": request.version,
+            "channels": list(request.channels),
+        }
+        call = _Call(ProxyEvent.CONNECT, upstream, "*", parent)
+        return await self._ask(call, client, fields, data=request.data, read=read)
+
+    async def subscribe(
+        self, client: ProxyClient, request: ChannelRequest, *, parent: Context | None
+    ) -> SubscribeAnswer:
+        """Have a back end decide on a subscription; returning means that it is allowed.
+
+        Args:
+            client: Who wants to subscribe.
+            request: To what.
+            parent: Context of a recorded trace; None: the trace is not recorded.
+
+        Raises:
+            ProtocolError: As for ``connect``.
+            DisconnectError: The back end wants it.
+        """
+
+        def read(body: bytes) -> SubscribeAnswer:
+            answer = required(body, read_subscribe)
+            self._check_size(answer.data, answer.info)
+            return answer
+
+        call = self._call_about_channel(ProxyEvent.SUBSCRIBE, request, parent)
+        fields = {"user": client.user, "channel": request.channel}
+        return await self._ask(call, client, fields, data=request.data, read=read)
+
+    async def publish(
+        self, client: ProxyClient, request: ChannelRequest, *, parent: Context | None
+    ) -> PublishAnswer:
+        """Have a back end decide on a publication, once; returning means that it is allowed.
+
+        Args:
+            client: Who publishes.
+            request: Where and what.
+            parent: Context of a recorded trace; None: the trace is not recorded.
+
+        Raises:
+            ProtocolError: As for ``connect``.
+            DisconnectError: The back end wants it.
+        """
+
+        def read(body: bytes) -> PublishAnswer:
+            answer = required(body, read_publish)
+            tags = encode(answer.tags) if answer.tags else None
+            self._check_size(answer.data or request.data, tags)
+            return answer
+
+        call = self._call_about_channel(ProxyEvent.PUBLISH, request, parent)
+        fields = {"user": client.user, "channel": request.channel}
+        return await self._ask(call, client, fields, data=request.data, read=read)
+
+    def _call_about_channel(
+        self, event: ProxyEvent, request: ChannelRequest, parent: Context | None
+    ) -> _Call:
+        if request.proxy_name:
+            upstream = self._named.get(request.proxy_name)
+        else:
+            upstream = self._usual.get(event)
+        if upstream is None:
+            raise not_available()
+        return _Call(event, upstream, request.template, parent)
+
     async def rpc(
         self, client: ProxyClient, request: RPCRequest, *, parent: Context | None
     ) -> RPCAnswer:
@@ -179,17 +285,18 @@ class Proxy:
         call = _Call(ProxyEvent.RPC, upstream, template, parent)
 
         def read(body: bytes) -> RPCAnswer:
-            answer = read_answer(body, read_rpc, need_result=False) or RPCAnswer()
+            # A method may return nothing at all.
+            answer = read_answer(body, read_rpc) or RPCAnswer()
             self._check_size(answer.data)
             return answer
 
         fields = {"user": client.user, "method": request.method}
         return await self._ask(call, client, fields, data=request.data, read=read)
 
-    def _check_size(self, data: bytes | None) -> None:
-        if data is not None and len(data) > self._max_data_bytes:
+    def _check_size(self, *parts: bytes | None) -> None:
+        if sum(len(part) for part in parts if part is not None) > self._max_data_bytes:
             raise AnswerError(
-                f"data is larger than the {self._max_data_bytes} bytes that fit a client's queue"
+                f"it holds more than the {self._max_data_bytes} bytes that fit a client's queue"
             )
 
     def _for_method(self, method: str) -> tuple[Upstream, str]:
@@ -216,8 +323,14 @@ class Proxy:
         read: Callable[[bytes], Answer],
     ) -> Answer:
         """Ask a back end, and turn what goes wrong into what the client is told."""
-        binary = call.upstream.settings.binary_encoding
-        body = encode_request(client, fields, data=data, binary=binary)
+        settings = call.upstream.settings
+        body = encode_request(
+            client,
+            fields,
+            data=data,
+            binary=settings.binary_encoding,
+            with_meta=settings.include_connection_meta,
+        )
         with self._observed(call):
             try:
                 return await call.upstream.ask(

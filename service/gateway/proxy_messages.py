@@ -29,10 +29,8 @@ class ProxyEvent(StrEnum):
     """What a back end can be asked about."""
 
     CONNECT = "connect"
-    REFRESH = "refresh"
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
-    SUB_REFRESH = "sub_refresh"
     RPC = "rpc"
 
     @property
@@ -112,20 +110,16 @@ class RPCRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscriptionGrant:
+class SubscribeAnswer:
     """A subscription that a back end allows.
 
     Attributes:
         info: What others may know of the client in this channel, as JSON; None: nothing.
         data: For the client, as JSON; None: nothing.
-        expire_at: Unix seconds; None: never.
-        override: Options of the channel that are different for this subscription.
     """
 
     info: bytes | None = None
     data: bytes | None = None
-    expire_at: int | None = None
-    override: Mapping[str, bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +131,6 @@ class ConnectAnswer:
         expire_at: Unix seconds at which the connection expires; None: never.
         info: What others may know of the client, as JSON; None: nothing.
         data: For the client, as JSON; None: nothing.
-        subs: Server-side subscriptions by channel.
         meta: For later requests to back ends, as JSON; None: nothing.
     """
 
@@ -145,7 +138,6 @@ class ConnectAnswer:
     expire_at: int | None = None
     info: bytes | None = None
     data: bytes | None = None
-    subs: Mapping[str, SubscriptionGrant] = field(default_factory=dict)
     meta: bytes | None = None
 
 
@@ -157,34 +149,11 @@ class PublishAnswer:
         data: Publish this instead, as JSON; None: what the client sent.
         skip_history: Whether it is kept out of the history.
         tags: Text by name for subscribers.
-        idempotency_key: Publications with the same key are published once; empty: none.
-        version: Of the state it carries; 0: none.
-        version_epoch: What the version is counted in.
     """
 
     data: bytes | None = None
     skip_history: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
-    idempotency_key: str = ""
-    version: int = 0
-    version_epoch: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshAnswer:
-    """Whether a connection or subscription goes on.
-
-    Attributes:
-        expired: It does not.
-        expire_at: Unix seconds at which it is asked again; None: never.
-        info: New info as JSON; None: as it was.
-        meta: New meta as JSON; None: as it was.
-    """
-
-    expired: bool = False
-    expire_at: int | None = None
-    info: bytes | None = None
-    meta: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,15 +200,12 @@ def encode_request(
 Answer = TypeVar("Answer")
 
 
-def read_answer(
-    body: bytes, read: Callable[[Mapping[str, Any]], Answer], *, need_result: bool
-) -> Answer | None:
-    """Return what a body answers.
+def read_answer(body: bytes, read: Callable[[Mapping[str, Any]], Answer]) -> Answer | None:
+    """Return what a body answers; None when it holds nothing.
 
     Args:
         body: As it came.
         read: Reads the fields of ``result``; raises ``AnswerError``.
-        need_result: Whether the absence of a result is an error; otherwise it is None.
 
     Raises:
         ProtocolError: The back end answers the client with an error.
@@ -258,11 +224,18 @@ def read_answer(
     if refusal is not None:
         raise _error(refusal)
     result = _object(fields, "result")
-    if result is not None:
-        return read(result)
-    if need_result:
+    return None if result is None else read(result)
+
+
+def required(body: bytes, read: Callable[[Mapping[str, Any]], Answer]) -> Answer:
+    """Return what a body answers, as ``read_answer``; that it holds nothing is an error.
+
+    Any server answers an empty object to something: that must not allow anything.
+    """
+    answer = read_answer(body, read)
+    if answer is None:
         raise AnswerError("the answer holds neither result nor error nor disconnect")
-    return None
+    return answer
 
 
 def _error(fields: Mapping[str, Any]) -> ProtocolError:
@@ -292,41 +265,25 @@ def _reads_as_json(reason: str) -> bool:
 
 def read_connect(fields: Mapping[str, Any]) -> ConnectAnswer:
     """Read the result of a connect request; raises ``AnswerError``."""
-    subs = {channel: SubscriptionGrant() for channel in _texts(fields, "channels")}
-    for channel, options in (_object(fields, "subs") or {}).items():
-        _check_encodable(channel, "subs")
-        if not isinstance(options, dict):
-            raise AnswerError(f"subs.{channel:.50} is not an object")
-        subs[channel] = read_subscribe(options)
+    _refuse(fields, "channels", "subs")
     return ConnectAnswer(
         user=_text(fields, "user"),
         expire_at=_time(fields),
         info=_payload(fields, "info"),
         data=_payload(fields, "data"),
-        subs=subs,
         meta=_payload(fields, "meta", encoded=False),
     )
 
 
-def read_subscribe(fields: Mapping[str, Any]) -> SubscriptionGrant:
+def read_subscribe(fields: Mapping[str, Any]) -> SubscribeAnswer:
     """Read the result of a subscribe request; raises ``AnswerError``."""
-    override = {}
-    for name, value in (_object(fields, "override") or {}).items():
-        if value is None:
-            continue
-        if not isinstance(value, dict):
-            raise AnswerError(f'override.{name:.50} is not an object such as {{"value": true}}')
-        override[name] = _flag(value, "value")
-    return SubscriptionGrant(
-        info=_payload(fields, "info"),
-        data=_payload(fields, "data"),
-        expire_at=_time(fields),
-        override=override,
-    )
+    _refuse(fields, "expire_at", "override")
+    return SubscribeAnswer(info=_payload(fields, "info"), data=_payload(fields, "data"))
 
 
 def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
     """Read the result of a publish request; raises ``AnswerError``."""
+    _refuse(fields, "idempotency_key", "version", "version_epoch", "delta")
     tags = _object(fields, "tags") or {}
     if not all(isinstance(value, str) for value in tags.values()):
         raise AnswerError("tags are not text by name")
@@ -335,25 +292,19 @@ def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
         data=_payload(fields, "data"),
         skip_history=_flag(fields, "skip_history"),
         tags=tags,
-        idempotency_key=_text(fields, "idempotency_key"),
-        version=_integer(fields, "version"),
-        version_epoch=_text(fields, "version_epoch"),
-    )
-
-
-def read_refresh(fields: Mapping[str, Any]) -> RefreshAnswer:
-    """Read the result of a refresh or sub_refresh request; raises ``AnswerError``."""
-    return RefreshAnswer(
-        expired=_flag(fields, "expired"),
-        expire_at=_time(fields),
-        info=_payload(fields, "info"),
-        meta=_payload(fields, "meta", encoded=False),
     )
 
 
 def read_rpc(fields: Mapping[str, Any]) -> RPCAnswer:
     """Read the result of an rpc request; raises ``AnswerError``."""
     return RPCAnswer(_payload(fields, "data"))
+
+
+def _refuse(fields: Mapping[str, Any], *names: str) -> None:
+    """Refuse what is there and cannot be done, rather than do half of what the back end wants."""
+    given = [name for name in names if fields.get(name)]
+    if given:
+        raise AnswerError(f"{' and '.join(given)} in a result cannot be honoured here")
 
 
 def _object(fields: Mapping[str, Any], name: str) -> dict[str, Any] | None:
@@ -369,16 +320,6 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnswerError(f"{name} is not a string")
-    _check_encodable(value, name)
-    return value
-
-
-def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
-    value = fields.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise AnswerError(f"{name} is not a list of strings")
     _check_encodable(value, name)
     return value
 

@@ -33,11 +33,13 @@ class Identity:
         user: Id of the user; empty for an anonymous one.
         info: What subscribers may know of the client, as JSON; None when nothing was given.
         expires_at: Unix seconds at which the connection must have been refreshed; None: never.
+        meta: What only back ends get to know, as JSON; None when nothing was given.
     """
 
     user: str
     info: bytes | None = None
     expires_at: float | None = None
+    meta: bytes | None = None
 
 
 class ConnectionTokens:

@@ -90,6 +90,30 @@ def test_what_cannot_work_is_refused(proxy: dict[str, Any], complaint: str):
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            {"subscribe_proxy_enabled": True},
+            "set subscribe_proxy_name, or gateway.proxy.subscribe.endpoint",
+        ),
+        (
+            {"publish_proxy_enabled": True, "publish_proxy_name": "shep"},
+            "there is no shep in gateway.proxy.proxies; there are only shop",
+        ),
+        ({"publish_proxy_name": "shop"}, "shop is not asked unless publish_proxy_enabled is set"),
+    ],
+)
+def test_channels_without_a_back_end_to_ask_are_refused(options: dict[str, Any], complaint: str):
+    """In the options of all channels and in those of a namespace."""
+    proxy = {"proxies": [{"name": "shop", "endpoint": URL}]}
+
+    for place in ({"channels": options}, {"namespaces": [{"name": "chat", **options}]}):
+        with pytest.raises(ValidationError) as caught:
+            GatewaySettings.model_validate({"proxy": proxy, **place})
+        assert complaint in str(caught.value)
+
+
 def test_the_timeouts_of_all_back_ends_are_held_against_the_pong_timeout():
     """Also of those that only namespaces use."""
     proxy = {"proxies": [{"name": "shop", "endpoint": URL, "timeout": "20s"}]}
