@@ -3,7 +3,8 @@
 Source: Centrifuge client protocol, JSON, version 2; the numbers and words are Centrifugo's.
 GatewayError
 ├── ProtocolError          the answer to one command is an error; the connection goes on
-└── DisconnectError        the connection ends with a code
+├── DisconnectError        the connection ends with a code
+└── Token..., Keys...      service.gateway.token_errors: why a token does not let its client in
 """
 
 from __future__ import annotations
@@ -91,6 +92,11 @@ def not_available() -> ProtocolError:
 def token_expired() -> ProtocolError:
     """Return error 109: the client should get a new token and try again."""
     return ProtocolError(109, "token expired")
+
+
+def expired() -> ProtocolError:
+    """Return error 110: what the token gives was over before it began."""
+    return ProtocolError(110, "expired")
 
 
 # Disconnects after which clients come back.

@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from service import __version__
 from service.config.settings import GatewaySettings
+from service.gateway.authentication import Authenticator
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
-    INVALID_TOKEN,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
     DisconnectError,
@@ -39,7 +39,7 @@ from service.gateway.protocol import (
     text_field,
 )
 from service.gateway.stats import GatewayStats
-from service.gateway.tokens import ConnectionTokens, Identity
+from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
 _LOG: Final = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Commands:
         *,
         hub: Hub,
         rules: ChannelRules,
-        tokens: ConnectionTokens,
+        tokens: Authenticator,
         sampling: MessageSampling,
         stats: GatewayStats,
         random: Random,
@@ -131,7 +131,7 @@ class Commands:
         text_field(request, "version", max_length=_MAX_VERSION)
         token = text_field(request, "token")
         if token:
-            identity = self._tokens.verify(token)
+            identity = await self._tokens.connection(token)
         elif self._settings.allow_anonymous:
             identity = Identity("")
         else:
@@ -190,10 +190,8 @@ class Commands:
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")
         if not token:
-            raise bad_request("token is required")
-        identity = self._tokens.verify(token)
-        if identity.user != client.user:
-            raise DisconnectError(INVALID_TOKEN, "a refresh with the token of another user")
+            raise DisconnectError(BAD_REQUEST, "a refresh without a token")
+        identity = await self._tokens.refresh(token, user=client.user)
         client.renew(identity)
         return {
             "client": client.id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import AsyncIterator
 from random import Random
 from typing import Final
 
@@ -12,6 +13,7 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.authentication import Authenticator
 from service.gateway.batcher import BatchLimits
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
@@ -20,8 +22,8 @@ from service.gateway.commands import Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
 from service.gateway.stats import GatewayStats
-from service.gateway.tokens import ConnectionTokens
 from service.gateway.tracing import PublicationTracing
+from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
     ConnectionPolicy,
     DrainReport,
@@ -47,8 +49,23 @@ class Gateway:
         random: Random,
         instruments: Instruments,
         sampling: MessageSampling,
+        pool: HTTPConnectionPool | None = None,
     ) -> None:
-        """Build the parts; nothing listens yet."""
+        """Build the parts; nothing listens yet.
+
+        Args:
+            settings: Those of the gateway.
+            batching: How publications are gathered.
+            node: Name of this process.
+            clock: Time and timers.
+            random: Jitter.
+            instruments: Spans and histograms.
+            sampling: Which traces are recorded.
+            pool: Requests to others; needed where keys of tokens are to be fetched.
+
+        Raises:
+            TokenKeyError: A key of tokens in the settings cannot be used.
+        """
         self._settings = settings
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
@@ -77,11 +94,14 @@ class Gateway:
             stats=self.stats,
         )
         rules = ChannelRules(settings)
+        self._authenticator = Authenticator(
+            settings.token, settings.subscription_token, clock=clock, pool=pool
+        )
         commands = Commands(
             settings,
             hub=self.hub,
             rules=rules,
-            tokens=ConnectionTokens(settings.token, clock=clock),
+            tokens=self._authenticator,
             sampling=sampling,
             stats=self.stats,
             random=random,
@@ -108,6 +128,7 @@ class Gateway:
     def application(self) -> web.Application:
         """Return the application to listen with."""
         application = web.Application(client_max_size=self._settings.max_api_body_size)
+        application.cleanup_ctx.append(self._fetching_keys)
         application.router.add_get(PATH, self._endpoint.handle)
         for method in METHODS:
             application.router.add_post(f"/api/{method}", self._api.handler(method))
@@ -122,6 +143,10 @@ class Gateway:
         """
         self.hub.flush()
         return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
+
+    async def _fetching_keys(self, application: web.Application) -> AsyncIterator[None]:
+        async with self._authenticator:
+            yield
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

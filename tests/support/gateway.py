@@ -11,11 +11,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import Clock, SystemClock
 from service.codec import decode, encode
-from service.config.settings import BatchingSettings, GatewaySettings
+from service.config.settings import BatchingSettings, GatewaySettings, HTTPPoolSettings
 from service.gateway.gateway import Gateway
+from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
 from service.telemetry.sampling import MessageSampling
 
@@ -145,14 +147,22 @@ async def running_gateway(
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway on a free port."""
     used = clock or SystemClock()
+    telemetry = instruments or Instruments.disabled()
+    pool = HTTPConnectionPool(
+        HTTPPoolSettings(),
+        instruments=telemetry,
+        tracer_provider=NoOpTracerProvider(),
+        clock=used,
+    )
     gateway = Gateway(
         GatewaySettings.model_validate({**OPEN, **settings}),
         BatchingSettings.model_validate(batching or {}),
         node="test-node",
         clock=used,
         random=Random(1),
-        instruments=instruments or Instruments.disabled(),
+        instruments=telemetry,
         sampling=MessageSampling(0.0),
+        pool=pool,
     )
     runner = web.AppRunner(gateway.application(), shutdown_timeout=1.0)
     await runner.setup()
@@ -165,6 +175,7 @@ async def running_gateway(
         for client in gateway.connections:
             client.abort()
         await runner.cleanup()
+        await pool.aclose()
 
 
 async def lose_a_slow_client(

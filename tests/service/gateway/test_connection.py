@@ -130,7 +130,6 @@ async def test_a_client_publication_names_its_client():
         ({"history": {"channel": "a"}}, 108),
         ({"rpc": {"method": "x", "data": None}}, 108),
         ({"unsubscribe": {}}, 107),
-        ({"refresh": {}}, 107),
     ],
 )
 async def test_a_command_that_cannot_be_done_is_answered_with_its_error(command, code):
@@ -154,6 +153,7 @@ async def test_a_command_that_cannot_be_done_is_answered_with_its_error(command,
         ('{"id":9,"fly":{}}', 3501),
         ('{"id":9,"connect":{}}', 3501),
         ('{"id":9,"subscribe":{"channel":5}}', 3501),
+        ('{"id":9,"refresh":{}}', 3501),
         ('{"send":{"data":1}}', 3508),
         ("x" * 70000, 1009),
     ],
@@ -197,7 +197,6 @@ async def test_commands_before_connect_are_refused():
         (jwt.encode({"sub": "7"}, "another secret of thirty-two bytes!!"), 3500),
         (jwt.encode({"sub": "7", "channel": "a"}, SECRET), 3500),
         (jwt.encode({"sub": 7}, SECRET), 3500),
-        (jwt.encode({"sub": "7", "nbf": 4_000_000_000}, SECRET), 3500),
         (jwt.encode({"sub": "7", "exp": "soon"}, SECRET), 3500),
         (jwt.encode({"sub": "7"}, "", algorithm="none"), 3500),
     ],
