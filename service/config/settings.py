@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
 
 from service.config.types import (
+    Amount,
     CheckName,
     Count,
     Duration,
@@ -80,6 +81,80 @@ class ChannelOptions(Section):
     """Clients that are subscribed to the channel may publish to it."""
     allow_publish_for_anonymous: bool = False
     """Anonymous clients may publish."""
+    history_size: Amount = 0
+    """Publications kept of each channel at most; 0: none."""
+    history_ttl: Duration = 0.0
+    """How long they are kept after the newest one. History needs a size and a time."""
+    allow_history_for_client: bool = False
+    """Clients that authenticated may ask for history."""
+    allow_history_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may ask for history."""
+    allow_history_for_anonymous: bool = False
+    """Anonymous clients may ask for history."""
+    allow_positioning: bool = False
+    """Subscribers that ask for it are told when they missed something."""
+    force_positioning: bool = False
+    """All subscribers are told when they missed something."""
+    allow_recovery: bool = False
+    """Subscribers that ask for it get what they missed when they come back."""
+    force_recovery: bool = False
+    """All subscribers get what they missed when they come back."""
+
+    presence: bool = False
+    """It can be asked who is in a channel."""
+    allow_presence_for_client: bool = False
+    """Clients that authenticated may ask who is in a channel."""
+    allow_presence_for_subscriber: bool = False
+    """Clients that are subscribed to the channel may ask who is in it."""
+    allow_presence_for_anonymous: bool = False
+    """Anonymous clients may ask who is in a channel."""
+    join_leave: bool = False
+    """Subscribers that ask for it are told who joins and who leaves."""
+    force_push_join_leave: bool = False
+    """All subscribers are told who joins and who leaves; needs join_leave."""
+
+    @property
+    def history(self) -> bool:
+        """Whether publications are kept."""
+        return self.history_size > 0 and self.history_ttl > 0
+
+    @model_validator(mode="after")
+    def _history_is_kept(self) -> Self:
+        if self.history_size > 0 and self.history_ttl <= 0:
+            raise contradiction(
+                "history needs a size and a time: set history_ttl too", ("history_ttl",)
+            )
+        if self.history_ttl > 0 and self.history_size <= 0:
+            raise contradiction(
+                "history needs a size and a time: set history_size too", ("history_size",)
+            )
+        needs = (
+            "allow_positioning",
+            "force_positioning",
+            "allow_recovery",
+            "force_recovery",
+        )
+        for name in needs:
+            if getattr(self, name) and not self.history:
+                raise contradiction(
+                    f"{name} needs history: set history_size and history_ttl", (name,)
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _presence_is_kept(self) -> Self:
+        if self.force_push_join_leave and not self.join_leave:
+            raise contradiction(
+                "force_push_join_leave needs join_leave", ("force_push_join_leave",)
+            )
+        for name in (
+            "allow_presence_for_client",
+            "allow_presence_for_subscriber",
+            "allow_presence_for_anonymous",
+        ):
+            if getattr(self, name) and not self.presence:
+                raise contradiction(f"{name} needs presence", (name,))
+        return self
 
 
 class NamespaceOptions(ChannelOptions):
@@ -172,6 +247,14 @@ class GatewaySettings(Section):
     that do not fit, with 4KiB to spare, are refused."""
     max_channels_per_connection: Count = 128
     """Channels one connection may be subscribed to."""
+    history_memory: Size = 64 * 1024 * 1024
+    """Memory of what is kept of all channels; past it the oldest publications are dropped."""
+    history_meta_ttl: PositiveDuration = 30 * 86_400.0
+    """How long the position of an unused channel is remembered."""
+    history_limit: Count = 300
+    """Publications one client may ask for at once, and may have missed and still recover."""
+    position_check_interval: PositiveDuration = 40.0
+    """How often it is checked that subscribers that can recover missed nothing."""
     drain_timeout: PositiveDuration = 10.0
     """How long a stop waits for clients to take what is queued for them."""
     channels: ChannelOptions = ChannelOptions()

@@ -181,6 +181,9 @@ Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 """How many of something; at least one."""
 
+Amount = Annotated[int, Field(ge=0, strict=True)]
+"""How many of something; 0 turns it off."""
+
 
 def contradiction(message: str, *paths: tuple[str | int, ...]) -> PydanticCustomError:
     """Return the error for values that are fine alone and do not go together.

@@ -22,10 +22,13 @@ from alerts.clock import Clock
 from service import __version__
 from service.codec import JSONError, decode_exactly, encode
 from service.config.settings import GatewaySettings
+from service.gateway.broker import Broker, Message
 from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, not_available
+from service.gateway.history import History
 from service.gateway.hub import Hub
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
@@ -48,6 +51,7 @@ class ServerAPI:
         settings: GatewaySettings,
         *,
         hub: Hub,
+        broker: Broker,
         connections: WebSocketConnectionManager[Client],
         rules: ChannelRules,
         clock: Clock,
@@ -64,17 +68,23 @@ class ServerAPI:
         )
         self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._hub = hub
+        self._broker = broker
+        self._past = History(broker, client_limit=settings.history_limit)
         self._connections = connections
         self._rules = rules
         self._clock = clock
         self._stats = stats
         self._node = node
         self._started = clock.monotonic()
-        self._methods: dict[str, Callable[[Mapping[str, Any]], dict[str, Any]]] = {
+        self._methods: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
             "publish": self._publish,
             "broadcast": self._broadcast,
             "channels": self._channels,
             "info": self._info,
+            "presence": self._presence,
+            "presence_stats": self._presence_stats,
+            "history": self._history,
+            "history_remove": self._history_remove,
         }
 
     def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -94,15 +104,15 @@ class ServerAPI:
             # What is accepted now might find its subscribers gone already.
             return web.Response(status=503, text="shutting down\n", headers={"Retry-After": "1"})
         try:
-            return _json({"result": self._call(method, body)})
+            return _json({"result": await self._call(method, body)})
         except ProtocolError as error:
             return _error(error, request.headers.get(_ERROR_MODE_HEADER, ""))
 
-    def _call(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         method = self._methods.get(name)
         if method is None:
             raise not_available()
-        return method(body)
+        return await method(body)
 
     def _authorized(self, request: web.Request) -> bool:
         given = request.headers.get("X-API-Key", "")
@@ -114,15 +124,13 @@ class ServerAPI:
         key = given.encode(errors="surrogatepass")
         return bool(self._key) and hmac.compare_digest(key, self._key)
 
-    def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        channel = request.get("channel", "")
-        if not isinstance(channel, str):
-            raise bad_request("channel is not a string")
+    async def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        channel = _text(request, "channel")
         data, tags = self._payload(request)
-        self._publish_to(channel, data, tags, _current_trace())
-        return {}
+        skip = _flag(request, "skip_history")
+        return await self._publish_to(channel, data, tags, _current_trace(), skip)
 
-    def _broadcast(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _broadcast(self, request: Mapping[str, Any]) -> dict[str, Any]:
         channels = request.get("channels")
         if not isinstance(channels, list) or not channels:
             raise bad_request("channels is a list of at least one channel")
@@ -132,21 +140,63 @@ class ServerAPI:
             raise bad_request("channels has an entry that is not a string")
         data, tags = self._payload(request)
         parent = _current_trace()
+        skip = _flag(request, "skip_history")
         responses: list[dict[str, Any]] = []
         for channel in channels:
             try:
-                self._publish_to(channel, data, tags, parent)
+                result = await self._publish_to(channel, data, tags, parent, skip)
             except ProtocolError as error:
                 responses.append({"error": _error_fields(error)})
             else:
-                responses.append({"result": {}})
+                responses.append({"result": result})
         return {"responses": responses}
 
-    def _publish_to(
-        self, channel: str, data: bytes, tags: dict[str, str] | None, parent: Context | None
-    ) -> None:
-        rule = self._rules.rule(channel)
-        self._hub.publish(channel, data, rule=rule, source="api", tags=tags, parent=parent)
+    async def _publish_to(
+        self,
+        channel: str,
+        data: bytes,
+        tags: dict[str, str] | None,
+        parent: Context | None,
+        skip_history: bool,
+    ) -> dict[str, Any]:
+        message = Message(
+            channel,
+            data,
+            self._rules.rule(channel),
+            source="api",
+            tags=tags,
+            parent=parent,
+            skip_history=skip_history,
+        )
+        position = await self._broker.publish(message)
+        return {} if position is None else {"offset": position.offset, "epoch": position.epoch}
+
+    async def _history(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._past.of_back_end(self._kept(request), request)
+
+    async def _history_remove(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        await self._broker.clear(self._kept(request))
+        return {}
+
+    async def _presence(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return presence_result(await self._broker.presence(self._shown(request)))
+
+    async def _presence_stats(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        return presence_stats_result(await self._broker.presence(self._shown(request)))
+
+    def _shown(self, request: Mapping[str, Any]) -> str:
+        """Return the channel of a request, which must have presence."""
+        channel = _text(request, "channel")
+        if not self._rules.rule(channel).options.presence:
+            raise not_available()
+        return channel
+
+    def _kept(self, request: Mapping[str, Any]) -> str:
+        """Return the channel of a request, which must have history."""
+        channel = _text(request, "channel")
+        if not self._rules.rule(channel).options.history:
+            raise not_available()
+        return channel
 
     def _payload(self, request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
         """Return the data of a publication as JSON, and its tags."""
@@ -163,7 +213,7 @@ class ServerAPI:
         data = encode_data(request["data"], max_bytes=self._max_payload_bytes - size)
         return data, tags
 
-    def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
         pattern = request.get("pattern", "")
         if not isinstance(pattern, str) or len(pattern) > MAX_CHANNEL_LENGTH:
             raise bad_request(f"pattern is a string of at most {MAX_CHANNEL_LENGTH} characters")
@@ -175,7 +225,7 @@ class ServerAPI:
             }
         }
 
-    def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
         node = {
             "uid": self._node,
             "name": self._node,
@@ -191,6 +241,20 @@ class ServerAPI:
             },
         }
         return {"nodes": [node]}
+
+
+def _text(request: Mapping[str, Any], name: str) -> str:
+    value = request.get(name, "")
+    if not isinstance(value, str):
+        raise bad_request(f"{name} is not a string")
+    return value
+
+
+def _flag(request: Mapping[str, Any], name: str) -> bool:
+    value = request.get(name, False)
+    if not isinstance(value, bool):
+        raise bad_request(f"{name} is neither true nor false")
+    return value
 
 
 async def _object(request: web.Request) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from service.config.settings import ChannelOptions, GatewaySettings
-from service.gateway.codes import bad_request, permission_denied, unknown_channel
+from service.gateway.codes import (
+    bad_request,
+    not_available,
+    permission_denied,
+    unknown_channel,
+)
+from service.gateway.streams import Retention
 
 MAX_CHANNEL_LENGTH: Final = 255
 
@@ -22,10 +28,18 @@ class ChannelRule:
     Attributes:
         options: What clients may do.
         template: Name of the rule for telemetry, such as ``chat:*``; few and known beforehand.
+        retention: How much of the channel is kept; None: nothing.
     """
 
     options: ChannelOptions
     template: str
+    retention: Retention | None = None
+
+    @classmethod
+    def of(cls, options: ChannelOptions, template: str) -> ChannelRule:
+        """Make the rule of some options."""
+        kept = Retention(options.history_size, options.history_ttl) if options.history else None
+        return cls(options, template, kept)
 
 
 class ChannelRules:
@@ -33,9 +47,9 @@ class ChannelRules:
 
     def __init__(self, settings: GatewaySettings) -> None:
         """Use the namespaces of the settings."""
-        self._default = ChannelRule(settings.channels, "*")
+        self._default = ChannelRule.of(settings.channels, "*")
         self._namespaces = {
-            namespace.name: ChannelRule(namespace, f"{namespace.name}:*")
+            namespace.name: ChannelRule.of(namespace, f"{namespace.name}:*")
             for namespace in settings.namespaces
         }
 
@@ -80,6 +94,40 @@ class ChannelRules:
         options = rule.options
         allowed = options.allow_publish_for_client if user else options.allow_publish_for_anonymous
         if not (allowed or (subscribed and options.allow_publish_for_subscriber)):
+            raise permission_denied()
+        return rule
+
+    def check_history(self, channel: str, user: str, *, subscribed: bool) -> ChannelRule:
+        """Return the rule if a user (empty: anonymous) may read what is kept of a channel.
+
+        Raises:
+            ProtocolError: Not a channel (107), unknown (102), nothing is kept (108) or not
+                allowed (103).
+        """
+        rule = self.rule(channel)
+        options = rule.options
+        if not options.history:
+            raise not_available()
+        allowed = options.allow_history_for_client if user else options.allow_history_for_anonymous
+        if not (allowed or (subscribed and options.allow_history_for_subscriber)):
+            raise permission_denied()
+        return rule
+
+    def check_presence(self, channel: str, user: str, *, subscribed: bool) -> ChannelRule:
+        """Return the rule if a user (empty: anonymous) may see who is in a channel.
+
+        Raises:
+            ProtocolError: Not a channel (107), unknown (102), presence is not kept (108) or not
+                allowed (103).
+        """
+        rule = self.rule(channel)
+        options = rule.options
+        if not options.presence:
+            raise not_available()
+        allowed = (
+            options.allow_presence_for_client if user else options.allow_presence_for_anonymous
+        )
+        if not (allowed or (subscribed and options.allow_presence_for_subscriber)):
             raise permission_denied()
         return rule
 

@@ -18,6 +18,7 @@ from typing import Any, Final
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.channels import ChannelRule
 from service.gateway.codes import (
     BAD_REQUEST,
     CONNECTION_EXPIRED,
@@ -70,6 +71,27 @@ class ClientLimits:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What one client has in one channel.
+
+    Attributes:
+        rule: The channel's rule.
+        server_side: The back end subscribed the client, not the client itself.
+        positioned: The client must miss nothing.
+        recoverable: The client may recover what it missed when it comes back.
+        info: What others may know of this subscription (``chan_info``), as JSON.
+        shown: The ClientInfo that others have seen, as JSON; None while there is none.
+    """
+
+    rule: ChannelRule
+    server_side: bool = False
+    positioned: bool = False
+    recoverable: bool = False
+    info: bytes | None = None
+    shown: bytes | None = None
+
+
 class Client:
     """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber."""
 
@@ -79,6 +101,7 @@ class Client:
         "_expiry_timer",
         "_limits",
         "_on_close",
+        "_on_lost_position",
         "_ping_timer",
         "_pong_timer",
         "_stale_timer",
@@ -105,6 +128,7 @@ class Client:
         limits: ClientLimits,
         clock: Clock,
         on_close: Callable[[Client, CloseReason], None],
+        on_lost_position: Callable[[Client, str], None],
     ) -> None:
         """Take over the writing side of an open WebSocket.
 
@@ -113,15 +137,17 @@ class Client:
             limits: Bounds of the connection.
             clock: Time and timers.
             on_close: Told once, when nothing can be written any more.
+            on_lost_position: Told when a publication of a channel is missing.
         """
         self._transport = transport
         self._limits = limits
         self._clock = clock
         self._on_close = on_close
+        self._on_lost_position = on_lost_position
         self.id = str(uuid.uuid4())
         self.state = State.OPEN
         self.identity: Identity | None = None
-        self.channels: set[str] = set()
+        self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None
         self.ended_by_us = False
         self.opened_at = self.last_activity = clock.monotonic()
@@ -145,11 +171,14 @@ class Client:
         """Bytes the peer has not taken yet."""
         return self._transport.get_write_buffer_size()
 
-    def info(self) -> dict[str, Any]:
-        """Return the ClientInfo that subscribers see beside this client's publications."""
+    def info(self, channel: str = "") -> dict[str, Any]:
+        """Return the ClientInfo that others see of this client, in one of its channels."""
         info: dict[str, Any] = {"user": self.user, "client": self.id}
         if self.identity is not None and self.identity.info is not None:
             info["conn_info"] = Fragment(self.identity.info)
+        subscription = self.channels.get(channel)
+        if subscription is not None and subscription.info is not None:
+            info["chan_info"] = Fragment(subscription.info)
         return info
 
     def received(self, size: int) -> None:
@@ -172,6 +201,10 @@ class Client:
         self.messages_out += messages
         self.last_activity = self._clock.monotonic()
         return True
+
+    def lose_position(self, channel: str) -> None:
+        """Learn that a publication is missing, and end the subscription so that it is recovered."""
+        self._on_lost_position(self, channel)
 
     def connected(self, identity: Identity, random: Random) -> None:
         """Start the connected part of the life: pings, and the expiry of the token.

@@ -99,12 +99,22 @@ def expired() -> ProtocolError:
     return ProtocolError(110, "expired")
 
 
+def unrecoverable_position() -> ProtocolError:
+    """Return error 112: the stream does not reach back to the position that was given."""
+    return ProtocolError(112, "unrecoverable position")
+
+
+UNSUBSCRIBED: Final = CloseReason(2000, "server unsubscribe")
+LOST_POSITION: Final = CloseReason(2500, "insufficient state")
+"""Ends a subscription, not a connection; clients subscribe again and recover."""
+
 # Disconnects after which clients come back.
 CONNECTION_IDLE: Final = CloseReason(3000, "connection idle")
 SHUTDOWN: Final = CloseReason(3001, "shutdown")
 INTERNAL_ERROR: Final = CloseReason(3004, "internal server error")
 CONNECTION_EXPIRED: Final = CloseReason(3005, "connection expired")
 SLOW: Final = CloseReason(3008, "slow")
+INSUFFICIENT_STATE: Final = CloseReason(3010, "insufficient state")
 NO_PONG: Final = CloseReason(3012, "no pong")
 
 # Disconnects after which clients stay away.

@@ -14,12 +14,14 @@ from typing import Any, Final
 from service import __version__
 from service.config.settings import GatewaySettings
 from service.gateway.authentication import Authenticator
+from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
+    STALE,
     DisconnectError,
     ProtocolError,
     already_subscribed,
@@ -28,7 +30,8 @@ from service.gateway.codes import (
     limit_exceeded,
     not_available,
 )
-from service.gateway.hub import Hub
+from service.gateway.history import History
+from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import (
     MAX_ENVELOPE_BYTES,
     Command,
@@ -39,6 +42,7 @@ from service.gateway.protocol import (
     text_field,
 )
 from service.gateway.stats import GatewayStats
+from service.gateway.subscriptions import Subscriptions, Wish
 from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -57,7 +61,8 @@ class Commands:
         self,
         settings: GatewaySettings,
         *,
-        hub: Hub,
+        broker: Broker,
+        subscriptions: Subscriptions,
         rules: ChannelRules,
         tokens: Authenticator,
         sampling: MessageSampling,
@@ -66,7 +71,9 @@ class Commands:
     ) -> None:
         """Use the parts that commands act on."""
         self._settings = settings
-        self._hub = hub
+        self._broker = broker
+        self._subscriptions = subscriptions
+        self._history = History(broker, client_limit=settings.history_limit)
         self._rules = rules
         self._tokens = tokens
         self._sampling = sampling
@@ -77,6 +84,9 @@ class Commands:
             Method.SUBSCRIBE: self._subscribe,
             Method.UNSUBSCRIBE: self._unsubscribe,
             Method.PUBLISH: self._publish,
+            Method.HISTORY: self._read_history,
+            Method.PRESENCE: self._presence,
+            Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
         }
 
@@ -136,6 +146,7 @@ class Commands:
             identity = Identity("")
         else:
             raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
+        _check_state(client, State.CONNECTING)
         client.connected(identity, self._random)
         return {
             "client": client.id,
@@ -156,17 +167,13 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        client.channels.add(channel)
-        self._hub.subscribe(channel, rule, client)
-        return {}
+        return await self._subscriptions.subscribe(client, channel, rule, Wish.of(request))
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
         if not channel:
             raise bad_request("channel is required")
-        if channel in client.channels:
-            client.channels.discard(channel)
-            self._hub.unsubscribe(channel, client)
+        self._subscriptions.end(client, channel)
         return {}
 
     async def _publish(self, client: Client, request: Result) -> Result:
@@ -175,26 +182,57 @@ class Commands:
             raise bad_request("data is required")
         subscribed = channel in client.channels
         rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
-        self._hub.publish(
-            channel,
-            encode_data(
-                request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
-            ),
-            rule=rule,
-            source="client",
-            info=client.info(),
-            parent=self._sampling.decide(),
+        data = encode_data(
+            request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
+        )
+        await self._broker.publish(
+            Message(
+                channel,
+                data,
+                rule,
+                source="client",
+                info=client.info(channel),
+                parent=self._sampling.decide(),
+            )
         )
         return {}
+
+    async def _read_history(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_history(channel, client.user, subscribed=subscribed)
+        return await self._history.of_client(channel, request)
+
+    async def _presence(self, client: Client, request: Result) -> Result:
+        return presence_result(await self._broker.presence(self._shown(client, request)))
+
+    async def _presence_stats(self, client: Client, request: Result) -> Result:
+        return presence_stats_result(await self._broker.presence(self._shown(client, request)))
+
+    def _shown(self, client: Client, request: Result) -> str:
+        """Return the channel of a request by a client that may see who is in it."""
+        channel = text_field(request, "channel")
+        subscribed = channel in client.channels
+        self._rules.check_presence(channel, client.user, subscribed=subscribed)
+        return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")
         if not token:
             raise DisconnectError(BAD_REQUEST, "a refresh without a token")
         identity = await self._tokens.refresh(token, user=client.user)
+        _check_state(client, State.CONNECTED)
         client.renew(identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             **self._tokens.expiry(identity),
         }
+
+
+def _check_state(client: Client, expected: State) -> None:
+    """Give up on a client that was closed while its token was judged."""
+    if client.state is not expected:
+        raise DisconnectError(
+            client.close_reason or STALE, "it was closed while its token was judged"
+        )

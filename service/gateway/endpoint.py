@@ -17,10 +17,10 @@ from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
-from service.gateway.hub import Hub
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
 from service.gateway.stats import GatewayStats
+from service.gateway.subscriptions import Subscriptions
 from service.pools.websocket import (
     AdmissionError,
     CloseReason,
@@ -44,7 +44,7 @@ class WebSocketEndpoint:
         *,
         connections: WebSocketConnectionManager[Client],
         commands: Commands,
-        hub: Hub,
+        subscriptions: Subscriptions,
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
@@ -54,7 +54,7 @@ class WebSocketEndpoint:
         self._limits = ClientLimits.of(settings)
         self._connections = connections
         self._commands = commands
-        self._hub = hub
+        self._subscriptions = subscriptions
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
@@ -102,7 +102,13 @@ class WebSocketEndpoint:
         transport = request.transport
         if transport is None:
             return socket
-        client = Client(transport, limits=self._limits, clock=self._clock, on_close=self._on_close)
+        client = Client(
+            transport,
+            limits=self._limits,
+            clock=self._clock,
+            on_close=self._on_close,
+            on_lost_position=self._subscriptions.lose_position,
+        )
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone
@@ -164,8 +170,7 @@ class WebSocketEndpoint:
 
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""
-        for channel in client.channels:
-            self._hub.unsubscribe(channel, client)
+        self._subscriptions.end_all(client)
         if client.ended_by_us:  # the codes of clients are any number they like
             self._connections.count_close(reason.code)
 

@@ -15,13 +15,17 @@ from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
 from service.gateway.authentication import Authenticator
 from service.gateway.batcher import BatchLimits
+from service.gateway.broker import Broker, MemoryBroker
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
 from service.gateway.commands import Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
+from service.gateway.positions import PositionCheck
 from service.gateway.stats import GatewayStats
+from service.gateway.streams import MemoryStreams
+from service.gateway.subscriptions import Subscriptions
 from service.gateway.tracing import PublicationTracing
 from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
@@ -93,13 +97,22 @@ class Gateway:
             tracing=PublicationTracing(instruments.tracer),
             stats=self.stats,
         )
+        self.streams = MemoryStreams(
+            max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
+        )
+        self.broker: Broker = MemoryBroker(self.hub, self.streams)
+        self._positions = PositionCheck(
+            self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
+        )
+        subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=settings.history_limit)
         rules = ChannelRules(settings)
         self._authenticator = Authenticator(
             settings.token, settings.subscription_token, clock=clock, pool=pool
         )
         commands = Commands(
             settings,
-            hub=self.hub,
+            broker=self.broker,
+            subscriptions=subscriptions,
             rules=rules,
             tokens=self._authenticator,
             sampling=sampling,
@@ -110,7 +123,7 @@ class Gateway:
             settings,
             connections=self.connections,
             commands=commands,
-            hub=self.hub,
+            subscriptions=subscriptions,
             clock=clock,
             stats=self.stats,
             instruments=instruments,
@@ -118,6 +131,7 @@ class Gateway:
         self._api = ServerAPI(
             settings,
             hub=self.hub,
+            broker=self.broker,
             connections=self.connections,
             rules=rules,
             clock=clock,
@@ -128,7 +142,7 @@ class Gateway:
     def application(self) -> web.Application:
         """Return the application to listen with."""
         application = web.Application(client_max_size=self._settings.max_api_body_size)
-        application.cleanup_ctx.append(self._fetching_keys)
+        application.cleanup_ctx.append(self._background)
         application.router.add_get(PATH, self._endpoint.handle)
         for method in METHODS:
             application.router.add_post(f"/api/{method}", self._api.handler(method))
@@ -144,8 +158,8 @@ class Gateway:
         self.hub.flush()
         return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
 
-    async def _fetching_keys(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._authenticator:
+    async def _background(self, application: web.Application) -> AsyncIterator[None]:
+        async with self._positions, self._authenticator:
             yield
 
     async def _health(self, request: web.Request) -> web.Response:

@@ -7,9 +7,9 @@ become one frame, built once and written as the same bytes to every subscriber.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
@@ -23,9 +23,11 @@ from service.gateway.batcher import (
     MessageBatcher,
 )
 from service.gateway.channels import ChannelRule
+from service.gateway.codes import INSUFFICIENT_STATE, DisconnectError
 from service.gateway.frames import text_frame
-from service.gateway.protocol import encode_publication, join
+from service.gateway.protocol import encode_body, encode_publication, encode_push, join
 from service.gateway.stats import GatewayStats
+from service.gateway.streams import StreamItem, StreamPosition
 from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
 
@@ -41,6 +43,9 @@ class Subscriber(Protocol):
     def write(self, frame: bytes, messages: int) -> bool:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
 
+    def lose_position(self, channel: str) -> None:
+        """Learn that a publication is missing, and end the subscription so that it is recovered."""
+
 
 @dataclass(frozen=True, slots=True)
 class Publication:
@@ -48,21 +53,64 @@ class Publication:
 
     Attributes:
         push: The encoded push.
-        sequence: Number of the publication in its channel, from 1.
+        sequence: Number of the publication in its channel in this process, from 1.
         accepted_ns: Unix nanoseconds of acceptance; 0 when it is not traced.
         trace: Its span, when it is traced.
+        position: Its place in the channel's stream; None when it is not kept.
+        body: The publication without the push around it, when it is kept.
+        event: Whether it is no publication but tells of a client that came or went.
     """
 
     push: bytes
     sequence: int
     accepted_ns: int = 0
     trace: SpanContext | None = None
+    position: StreamPosition | None = None
+    body: bytes = b""
+    event: bool = False
+
+
+Keeper = Callable[[bytes], tuple[StreamPosition, bytes]]
+"""Keeps the body of a publication; returns its position, and the body with the offset in it."""
+
+
+class _Joining(NamedTuple):
+    """What a new subscriber must not see: it has it, or it was published before it came.
+
+    Attributes:
+        seen: Sequence up to which nothing is delivered.
+        offset: Offset up to which nothing is delivered.
+        until: Sequence after which the subscriber is like all others.
+    """
+
+    seen: int
+    offset: int
+    until: int
+
+
+class _Held(NamedTuple):
+    """What was written to others while a new subscriber's history was read."""
+
+    seen: int
+    items: list[Publication]
 
 
 class Channel:
     """One channel that has subscribers."""
 
-    __slots__ = ("batcher", "joining", "name", "rule", "sequence", "subscribers")
+    __slots__ = (
+        "batcher",
+        "has_events",
+        "held",
+        "joining",
+        "listeners",
+        "name",
+        "position",
+        "positioned",
+        "rule",
+        "sequence",
+        "subscribers",
+    )
 
     def __init__(self, name: str, rule: ChannelRule) -> None:
         """Make a channel without subscribers; the hub adds the batcher."""
@@ -70,13 +118,22 @@ class Channel:
         self.rule = rule
         self.sequence = 0
         self.subscribers: dict[Subscriber, None] = {}
-        # Subscribers that came while publications were waiting, with the last sequence they must
-        # not see: a client never receives what was published before it subscribed.
-        self.joining: dict[Subscriber, int] = {}
+        # Subscribers that came while publications were waiting: a client never receives what was
+        # published before it subscribed, nor what it recovered.
+        self.joining: dict[Subscriber, _Joining] = {}
+        # Subscribers whose history is being read.
+        self.held: dict[Subscriber, _Held] = {}
+        # Subscribers that must miss nothing. All of them are at the position of the channel, so
+        # that one comparison for each publication is enough.
+        self.positioned: dict[Subscriber, None] = {}
+        self.position: StreamPosition | None = None
+        # Subscribers that are told who comes and goes, and whether such news wait in the batch.
+        self.listeners: dict[Subscriber, None] = {}
+        self.has_events = False
         self.batcher: MessageBatcher[Publication]
 
     def __len__(self) -> int:
-        return len(self.subscribers) + len(self.joining)
+        return len(self.subscribers) + len(self.joining) + len(self.held)
 
 
 class Hub:
@@ -115,26 +172,77 @@ class Hub:
 
     def subscribe(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
         """Deliver what is published to a channel from now on to a subscriber."""
-        channel = self._channels.get(name)
-        if channel is None:
-            channel = self._channels[name] = self._open(name, rule)
+        channel = self._get(name, rule)
         if channel.batcher.pending:
-            channel.joining[subscriber] = channel.sequence
+            channel.joining[subscriber] = _Joining(channel.sequence, 0, channel.sequence)
         else:
             channel.subscribers[subscriber] = None
         self._stats.subscriptions += 1
+
+    def hold(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
+        """Subscribe, but set aside what is published until ``release``."""
+        channel = self._get(name, rule)
+        channel.held[subscriber] = _Held(channel.sequence, [])
+        self._stats.subscriptions += 1
+
+    def release(self, name: str, subscriber: Subscriber, top: StreamPosition) -> list[StreamItem]:
+        """Deliver what lies behind a position to a held subscriber, from now on without a gap.
+
+        Args:
+            name: The channel.
+            subscriber: Who is held; one that left meanwhile is ignored.
+            top: Up to where the subscriber has everything.
+
+        Returns:
+            What was set aside behind that position; it will not be delivered again.
+
+        Raises:
+            DisconnectError: Something between is missing (3010).
+        """
+        channel = self._channels.get(name)
+        held = channel.held.get(subscriber) if channel is not None else None
+        if channel is None or held is None:
+            return []
+        if channel.position is None or channel.position.epoch != top.epoch:
+            self._lose_positions(channel)
+            channel.position = top
+        later = _behind(top, held.items)
+        offset = later[-1].offset if later else top.offset
+        del channel.held[subscriber]
+        channel.positioned[subscriber] = None
+        if channel.batcher.pending or channel.position.offset < offset:
+            channel.joining[subscriber] = _Joining(held.seen, offset, channel.sequence)
+        else:
+            channel.subscribers[subscriber] = None
+        return later
+
+    def listen(self, name: str, subscriber: Subscriber) -> None:
+        """Tell a subscriber of a channel who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            channel.listeners[subscriber] = None
+
+    def announce(self, name: str, push: bytes) -> None:
+        """Send a push to those subscribers that are told who comes and goes."""
+        channel = self._channels.get(name)
+        if channel is not None and channel.listeners:
+            channel.sequence += 1
+            channel.has_events = True
+            channel.batcher.add_nowait(Publication(push, channel.sequence, event=True))
 
     def unsubscribe(self, name: str, subscriber: Subscriber) -> None:
         """End a subscription; unknown ones are ignored."""
         channel = self._channels.get(name)
         if channel is None:
             return
-        if subscriber in channel.subscribers:
-            del channel.subscribers[subscriber]
-        elif subscriber in channel.joining:
-            del channel.joining[subscriber]
+        for group in (channel.subscribers, channel.joining, channel.held):
+            if subscriber in group:
+                del group[subscriber]
+                break
         else:
             return
+        channel.positioned.pop(subscriber, None)
+        channel.listeners.pop(subscriber, None)
         self._stats.subscriptions -= 1
         if not channel:
             del self._channels[name]
@@ -150,7 +258,8 @@ class Hub:
         info: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         parent: Context | None = None,
-    ) -> None:
+        keep: Keeper | None = None,
+    ) -> StreamPosition | None:
         """Accept a publication and send it to the channel's subscribers, now or batched.
 
         Args:
@@ -161,25 +270,48 @@ class Hub:
             info: The client that publishes.
             tags: Passed on to subscribers.
             parent: Where the publication's span belongs; None: it is not traced.
+            keep: Keeps it, before anybody gets it; None: it is not kept.
+
+        Returns:
+            Its position; None when it is not kept.
         """
         self._stats.received[source] += 1
         if parent is None:
-            channel = self._channels.get(name)
-            if channel is not None:
-                push = encode_publication(name, data, info=info, tags=tags)
-                self._accept(channel, push, 0, None)
-            return
+            return self._publish(name, data, info, tags, keep, None)
         with self._tracing.publish(rule.template, len(data), parent) as span:
-            channel = self._channels.get(name)
-            if channel is not None:
-                carried = self._tracing.carry(tags, span)
-                push = encode_publication(name, data, info=info, tags=carried)
-                self._accept(channel, push, int(self._clock.time() * 1e9), span)
+            carried = self._tracing.carry(tags, span)
+            return self._publish(name, data, info, carried, keep, span)
+
+    def deliver(
+        self,
+        name: str,
+        body: bytes,
+        position: StreamPosition | None,
+        trace: SpanContext | None = None,
+    ) -> None:
+        """Send a publication that has its place to the subscribers there are in this process."""
+        channel = self._channels.get(name)
+        if channel is None or (position is not None and not self._advance(channel, position)):
+            return
+        if channel:  # those whose position was lost may have been all
+            self._accept(channel, encode_push(name, body), trace, position, body)
+
+    def lose_positions(self, name: str) -> None:
+        """Have all who must miss nothing subscribe again, because something is missing."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            self._lose_positions(channel)
 
     def flush(self) -> None:
         """Send what waits in any channel."""
         for channel in self:
             channel.batcher.flush_nowait()
+
+    def _get(self, name: str, rule: ChannelRule) -> Channel:
+        channel = self._channels.get(name)
+        if channel is None:
+            channel = self._channels[name] = self._open(name, rule)
+        return channel
 
     def _open(self, name: str, rule: ChannelRule) -> Channel:
         channel = Channel(name, rule)
@@ -193,12 +325,58 @@ class Hub:
         )
         return channel
 
+    def _publish(
+        self,
+        name: str,
+        data: bytes,
+        info: Mapping[str, Any] | None,
+        tags: Mapping[str, str] | None,
+        keep: Keeper | None,
+        trace: SpanContext | None,
+    ) -> StreamPosition | None:
+        if keep is None:
+            channel = self._channels.get(name)
+            if channel is not None:
+                push = encode_publication(name, data, info=info, tags=tags)
+                self._accept(channel, push, trace)
+            return None
+        position, body = keep(encode_body(data, info=info, tags=tags))
+        self.deliver(name, body, position, trace)
+        return position
+
     def _accept(
-        self, channel: Channel, push: bytes, accepted_ns: int, trace: SpanContext | None
+        self,
+        channel: Channel,
+        push: bytes,
+        trace: SpanContext | None,
+        position: StreamPosition | None = None,
+        body: bytes = b"",
     ) -> None:
         channel.sequence += 1
+        accepted_ns = 0 if trace is None else int(self._clock.time() * 1e9)
         # The sink never waits, so nothing is ever pending beyond one batch and there is room.
-        channel.batcher.add_nowait(Publication(push, channel.sequence, accepted_ns, trace))
+        channel.batcher.add_nowait(
+            Publication(push, channel.sequence, accepted_ns, trace, position, body)
+        )
+
+    def _advance(self, channel: Channel, position: StreamPosition) -> bool:
+        """Move a channel on to a publication; False when it had been there before."""
+        last = channel.position
+        if last is not None and last.epoch == position.epoch:
+            if position.offset <= last.offset:
+                return False
+            if position.offset > last.offset + 1:
+                self._lose_positions(channel)
+        elif last is not None:
+            self._lose_positions(channel)
+        channel.position = position
+        return True
+
+    def _lose_positions(self, channel: Channel) -> None:
+        lost = tuple(channel.positioned)
+        channel.positioned.clear()
+        for subscriber in lost:
+            subscriber.lose_position(channel.name)
 
     def _fan_out(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Write a batch to all subscribers. The sink of the channel's batcher."""
@@ -210,37 +388,62 @@ class Hub:
             self._tracing.delivered(channel.rule.template, traced, span, delivered)
         else:
             delivered = self._write(channel, batch)
-        self._stats.delivered += delivered * len(batch.items)
         self._record(batch, self._clock.monotonic() - started)
 
     def _write(self, channel: Channel, batch: Batch[Publication]) -> int:
-        count = len(batch.items)
-        payload = join([item.push for item in batch.items])
+        # Copies, because a slow one leaves while we iterate.
+        if channel.has_events:
+            delivered = self._write_apart(channel, batch.items)
+        else:
+            delivered = self._write_to(tuple(channel.subscribers), batch.items)
+        if channel.joining:
+            self._write_to_joining(channel, batch)
+        for held in channel.held.values():
+            held.items.extend(batch.items)
+        return delivered
+
+    def _write_apart(self, channel: Channel, items: tuple[Publication, ...]) -> int:
+        """Write a batch with news of comers and goers, whole to those who listen to them only."""
+        channel.has_events = False
+        listeners: list[Subscriber] = []
+        others: list[Subscriber] = []
+        for subscriber in channel.subscribers:
+            (listeners if subscriber in channel.listeners else others).append(subscriber)
+        publications = tuple(item for item in items if not item.event)
+        return self._write_to(listeners, items) + self._write_to(others, publications)
+
+    def _write_to(self, subscribers: Sequence[Subscriber], items: Sequence[Publication]) -> int:
+        """Write the same frame to all, and return how many took it."""
+        if not items or not subscribers:
+            return 0
+        count = len(items)
+        payload = join([item.push for item in items])
         frame = text_frame(payload)
         delivered = 0
-        subscribers = tuple(channel.subscribers)  # a slow one leaves while we iterate
         for subscriber in subscribers:
             delivered += subscriber.write(frame, count)
+        self._stats.delivered += delivered * count
         self._stats.bytes_out += delivered * len(payload)
         if delivered < len(subscribers):
             self._stats.dropped["slow_consumer"] += (len(subscribers) - delivered) * count
-        if channel.joining:
-            self._write_to_joining(channel, batch)
         return delivered
 
     def _write_to_joining(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Give new subscribers what was published after they came; from now on they are equal."""
         last = batch.items[-1].sequence
-        for subscriber, seen in tuple(channel.joining.items()):
-            pushes = [item.push for item in batch.items if item.sequence > seen]
-            if pushes:
-                payload = join(pushes)
-                if subscriber.write(text_frame(payload), len(pushes)):
-                    self._stats.delivered += len(pushes)
-                    self._stats.bytes_out += len(payload)
-                else:
-                    self._stats.dropped["slow_consumer"] += len(pushes)
-            if last >= seen and channel.joining.pop(subscriber, None) is not None:
+        for subscriber, joining in tuple(channel.joining.items()):
+            listens = subscriber in channel.listeners
+            self._write_to(
+                (subscriber,),
+                [
+                    item
+                    for item in batch.items
+                    if (listens or not item.event) and _is_for(joining, item)
+                ],
+            )
+            behind = channel.position is not None and channel.position.offset < joining.offset
+            if last >= joining.until and not behind and subscriber in channel.joining:
+                del channel.joining[subscriber]
                 channel.subscribers[subscriber] = None
 
     def _record(self, batch: Batch[Publication], fan_out_s: float) -> None:
@@ -255,3 +458,27 @@ class Hub:
 
 def _push_size(publication: Publication) -> int:
     return len(publication.push) + 1  # the newline between pushes
+
+
+def _is_for(joining: _Joining, item: Publication) -> bool:
+    if item.position is not None and item.position.offset <= joining.offset:
+        return False
+    return item.sequence > joining.seen
+
+
+def _behind(top: StreamPosition, items: list[Publication]) -> list[StreamItem]:
+    """Return what lies behind a position, which must follow it without a gap.
+
+    Raises:
+        DisconnectError: It does not (3010).
+    """
+    found: list[StreamItem] = []
+    for item in items:
+        position = item.position
+        if position is None or (position.epoch == top.epoch and position.offset <= top.offset):
+            continue
+        if position != StreamPosition(top.offset + len(found) + 1, top.epoch):
+            detail = "publications are missing between history and what came while it was read"
+            raise DisconnectError(INSUFFICIENT_STATE, detail)
+        found.append(StreamItem(position.offset, item.body))
+    return found

@@ -107,6 +107,34 @@ def text_field(request: Mapping[str, Any], name: str, *, max_length: int = 1 << 
     return value
 
 
+def number_field(request: Mapping[str, Any], name: str, *, minimum: int = 0) -> int:
+    """Return a whole number of a request, 0 when it is absent or null.
+
+    Raises:
+        DisconnectError: It is none, or out of range (3501).
+    """
+    value = request.get(name)
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int) or not minimum <= value < 2**63:
+        raise DisconnectError(BAD_REQUEST, f"{name} is not a whole number from {minimum}")
+    return value
+
+
+def flag_field(request: Mapping[str, Any], name: str) -> bool:
+    """Return a yes or no of a request, no when it is absent or null.
+
+    Raises:
+        DisconnectError: It is neither (3501).
+    """
+    value = request.get(name)
+    if value is None:
+        return False
+    if not isinstance(value, bool):
+        raise DisconnectError(BAD_REQUEST, f"{name} is neither true nor false")
+    return value
+
+
 def encode_result(number: int, method: Method, result: Mapping[str, Any]) -> bytes:
     """Return the reply to a command that succeeded."""
     return encode({"id": number, method.value: result})
@@ -142,7 +170,7 @@ def encode_publication(
     info: Mapping[str, Any] | None = None,
     tags: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Return the push of a publication.
+    """Return the push of a publication that is not kept.
 
     Args:
         channel: Where it was published.
@@ -150,12 +178,36 @@ def encode_publication(
         info: The client that published it; None when a back end did.
         tags: Text by name, passed on to subscribers.
     """
+    publication = _publication(data, info, tags)
+    return encode({"push": {"channel": channel, "pub": publication}})
+
+
+def encode_body(
+    data: bytes, *, info: Mapping[str, Any] | None = None, tags: Mapping[str, str] | None = None
+) -> bytes:
+    """Return a publication alone, as a broker takes it; see ``encode_publication``."""
+    return encode(_publication(data, info, tags))
+
+
+def encode_push(channel: str, body: bytes) -> bytes:
+    """Return the push of a publication that a broker gave its place."""
+    return encode({"push": {"channel": channel, "pub": Fragment(body)}})
+
+
+def _publication(
+    data: bytes, info: Mapping[str, Any] | None, tags: Mapping[str, str] | None
+) -> dict[str, Any]:
     publication: dict[str, Any] = {"data": Fragment(data)}
     if info is not None:
         publication["info"] = info
     if tags:
         publication["tags"] = tags
-    return encode({"push": {"channel": channel, "pub": publication}})
+    return publication
+
+
+def encode_event(channel: str, kind: str, info: bytes) -> bytes:
+    """Return the push that tells of a client that came (``join``) or went (``leave``)."""
+    return encode({"push": {"channel": channel, kind: {"info": Fragment(info)}}})
 
 
 def encode_unsubscribe(channel: str, code: int, reason: str) -> bytes:

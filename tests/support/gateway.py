@@ -55,7 +55,7 @@ class RunningGateway:
 
     async def publish(self, channel: str, data: Any) -> None:
         """Publish as a back end does."""
-        assert await self.api("publish", {"channel": channel, "data": data}) == {"result": {}}
+        assert "result" in await self.api("publish", {"channel": channel, "data": data})
 
     @asynccontextmanager
     async def client(self, *, connect: bool = True, **options: Any) -> AsyncIterator[RawClient]:

@@ -24,7 +24,7 @@ WRONG_VALUES = [
     ("gateway: {namespaces: [{name: '!'}]}", "gateway.namespaces[0].name: '!' is no name for a na"),
     (
         "gateway: {namespaces: [3]}",
-        "gateway.namespaces[0]: got 3, expected a section with the keys",
+        "gateway.namespaces[0]: got 3, expected a section with keys",
     ),
     ("gateway: {allowed_origins: x}", "gateway.allowed_origins: got 'x', expected a list"),
     ("gateway: [1]", "1:10: gateway: got a list, expected a section with keys such as host, port"),

@@ -37,6 +37,9 @@ class Peer:
         self.frames.append(frame)
         return True
 
+    def lose_position(self, channel: str) -> None:
+        raise AssertionError("nothing is positioned here")
+
     @property
     def received(self) -> list[int]:
         pushes = [line for frame in self.frames for line in payload(frame).split(b"\n")]

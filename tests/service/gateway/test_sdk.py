@@ -148,3 +148,60 @@ async def test_pings_keep_a_quiet_connection():
 
             assert client.state is ClientState.CONNECTED
             assert running.gateway.connections.stats.closed == {}
+
+
+KEPT = {
+    "history_size": 100,
+    "history_ttl": "1h",
+    "force_recovery": True,
+    "allow_history_for_subscriber": True,
+}
+
+
+async def test_a_lost_connection_loses_no_message():
+    """What was published meanwhile arrives after the reconnect, in order and once."""
+    async with running_gateway(channels=KEPT) as running:
+        async with sdk(running, min_reconnect_delay=0.01) as (client, events):
+            await subscribed(client, events, "news")
+            await running.publish("news", 0)
+            assert (await next_of(events.publications)).pub.data == 0
+
+            (connection,) = running.gateway.connections
+            connection.abort()
+            for number in range(1, 50):
+                await running.publish("news", number)
+
+            received = [(await next_of(events.publications)).pub for _ in range(49)]
+            assert [publication.data for publication in received] == list(range(1, 50))
+            assert [publication.offset for publication in received] == list(range(2, 51))
+            assert events.publications.empty()
+
+
+async def test_a_client_that_is_disconnected_for_lost_state_recovers():
+    """An unsubscribe with 2500 is followed by a new subscription with what was missed."""
+    async with running_gateway(channels=KEPT) as running, sdk(running) as (client, events):
+        await subscribed(client, events, "news")
+        await running.publish("news", 0)
+        await next_of(events.publications)
+
+        running.gateway.hub.lose_positions("news")
+        await running.publish("news", 1)
+
+        assert (await next_of(events.publications)).pub.data == 1
+
+
+async def test_history_as_the_sdk_reads_it():
+    """A page, a position, newest first."""
+    async with running_gateway(channels=KEPT) as running, sdk(running) as (client, events):
+        subscription = await subscribed(client, events, "news")
+        for number in range(5):
+            await running.publish("news", number)
+
+        newest = await subscription.history(limit=2, reverse=True)
+        since = centrifuge.StreamPosition(offset=3, epoch=newest.epoch)
+        rest = await subscription.history(limit=100, since=since)
+        place = await subscription.history(limit=0)
+
+        assert [publication.data for publication in newest.publications] == [4, 3]
+        assert [publication.data for publication in rest.publications] == [3, 4]
+        assert (place.offset, place.publications) == (5, [])

@@ -1,0 +1,129 @@
+"""Where publications, history and presence go: one process here, several behind one interface.
+
+A ``Broker`` orders the publications of a channel, keeps what the channel keeps, and hands them to
+the hub of every process that has subscribers. ``MemoryBroker`` is the one of a single process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol
+
+from opentelemetry.context import Context
+
+from service.gateway.channels import ChannelRule
+from service.gateway.hub import Hub, Keeper
+from service.gateway.presence import MemoryPresence, PresentClient
+from service.gateway.streams import (
+    MemoryStreams,
+    StreamPage,
+    StreamPosition,
+    StreamQuery,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A publication before it has a place in its channel.
+
+    Attributes:
+        channel: Where to.
+        data: JSON, passed on as it is.
+        rule: The channel's rule.
+        source: ``api`` or ``client``, for the metrics.
+        info: The client that publishes.
+        tags: Passed on to subscribers.
+        parent: Where the publication's span belongs; None: it is not traced.
+        skip_history: Send it to those who are there and keep nothing.
+    """
+
+    channel: str
+    data: bytes
+    rule: ChannelRule
+    source: str
+    info: Mapping[str, Any] | None = None
+    tags: Mapping[str, str] | None = None
+    parent: Context | None = None
+    skip_history: bool = False
+
+
+class Broker(Protocol):
+    """What the gateway needs of the place where channels live."""
+
+    async def publish(self, message: Message) -> StreamPosition | None:
+        """Send a publication to all subscribers, and keep it first where the channel has history.
+
+        Returns:
+            Its position; None when it is not kept.
+        """
+
+    async def read(self, channel: str, query: StreamQuery) -> StreamPage:
+        """Return what is kept of a channel with history, and its position."""
+
+    async def clear(self, channel: str) -> None:
+        """Drop what is kept of a channel; its position stays."""
+
+    async def presence(self, channel: str) -> Mapping[str, PresentClient]:
+        """Return who is in a channel, by client id."""
+
+    def enter(self, channel: str, client_id: str, client: PresentClient) -> None:
+        """Note that a client is in a channel; does not wait until others can see it."""
+
+    def leave(self, channel: str, client_id: str) -> None:
+        """Note that a client left a channel; does not wait until others can see it."""
+
+    def announce(self, channel: str, push: bytes) -> None:
+        """Send a join or leave push to the subscribers that listen to them; does not wait."""
+
+
+class MemoryBroker:
+    """The broker of a single process: nothing here ever waits."""
+
+    def __init__(self, hub: Hub, streams: MemoryStreams) -> None:
+        """Deliver to a hub and keep in streams."""
+        self._hub = hub
+        self._streams = streams
+        self._presence = MemoryPresence()
+
+    async def publish(self, message: Message) -> StreamPosition | None:
+        """Keep a publication and hand it to the hub, in one step of the event loop."""
+        retention = None if message.skip_history else message.rule.retention
+        keep: Keeper | None = None
+        if retention is not None:
+            keep = partial(self._streams.append, message.channel, retention=retention)
+        return self._hub.publish(
+            message.channel,
+            message.data,
+            rule=message.rule,
+            source=message.source,
+            info=message.info,
+            tags=message.tags,
+            parent=message.parent,
+            keep=keep,
+        )
+
+    async def read(self, channel: str, query: StreamQuery) -> StreamPage:
+        """Return what is kept of a channel with history, and its position."""
+        return self._streams.read(channel, query)
+
+    async def clear(self, channel: str) -> None:
+        """Drop what is kept of a channel; its position stays."""
+        self._streams.clear(channel)
+
+    async def presence(self, channel: str) -> Mapping[str, PresentClient]:
+        """Return who is in a channel, by client id."""
+        return self._presence.of(channel)
+
+    def enter(self, channel: str, client_id: str, client: PresentClient) -> None:
+        """Note that a client is in a channel."""
+        self._presence.enter(channel, client_id, client)
+
+    def leave(self, channel: str, client_id: str) -> None:
+        """Note that a client left a channel."""
+        self._presence.leave(channel, client_id)
+
+    def announce(self, channel: str, push: bytes) -> None:
+        """Send a join or leave push to the subscribers that listen to them."""
+        self._hub.announce(channel, push)

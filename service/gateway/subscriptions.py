@@ -1,0 +1,240 @@
+"""How subscriptions begin and end, with recovery of what a client missed.
+
+A positioned subscriber misses nothing: between the history it is given and the publications it is
+sent there is no gap, or its subscription ends with a code after which it comes back for the rest.
+
+Source: Centrifugo documentation, "History and recovery". Recovery is all or nothing: either every
+publication since the client's position, or none and the position of now.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from service.codec import Fragment, encode
+from service.gateway.broker import Broker
+from service.gateway.channels import ChannelRule
+from service.gateway.client import Client, Subscription
+from service.gateway.codes import (
+    INSUFFICIENT_STATE,
+    LOST_POSITION,
+    internal_error,
+    unrecoverable_position,
+)
+from service.gateway.frames import text_frame
+from service.gateway.hub import Hub
+from service.gateway.presence import PresentClient
+from service.gateway.protocol import (
+    encode_event,
+    encode_unsubscribe,
+    flag_field,
+    number_field,
+    text_field,
+)
+from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
+from service.pools.websocket import CloseReason
+
+_REJECT_UNRECOVERED: Final = 2
+"""Bit of the flag by which a client asks for error 112 instead of ``recovered: false``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a subscriber asks for.
+
+    Attributes:
+        positioned: To be told when something is missing.
+        recoverable: To get what it missed when it comes back.
+        join_leave: To be told who comes and goes.
+        recover: The position it had; None when it begins.
+        reject_unrecovered: To be refused when what it missed cannot be recovered.
+    """
+
+    positioned: bool = False
+    recoverable: bool = False
+    join_leave: bool = False
+    recover: StreamPosition | None = None
+    reject_unrecovered: bool = False
+
+    @classmethod
+    def of(cls, request: Mapping[str, Any]) -> Wish:
+        """Read the fields of a subscribe command.
+
+        Raises:
+            DisconnectError: One of them is not what it must be (3501).
+        """
+        position = StreamPosition(number_field(request, "offset"), text_field(request, "epoch"))
+        return cls(
+            positioned=flag_field(request, "positioned"),
+            recoverable=flag_field(request, "recoverable"),
+            join_leave=flag_field(request, "join_leave"),
+            recover=position if flag_field(request, "recover") else None,
+            reject_unrecovered=bool(number_field(request, "flag") & _REJECT_UNRECOVERED),
+        )
+
+
+class Subscriptions:
+    """Begins and ends the subscriptions of all clients."""
+
+    def __init__(self, hub: Hub, broker: Broker, *, recovery_limit: int) -> None:
+        """Deliver from a hub and recover from a broker, so many publications at most."""
+        self._hub = hub
+        self._broker = broker
+        self._recovery_limit = recovery_limit
+
+    async def subscribe(
+        self,
+        client: Client,
+        channel: str,
+        rule: ChannelRule,
+        wish: Wish = Wish(),
+        *,
+        server_side: bool = False,
+        info: bytes | None = None,
+    ) -> dict[str, Any]:
+        """Subscribe a client that has no subscription to the channel and may have one.
+
+        What is returned must be written before the event loop runs anything else: publications
+        follow from then on.
+
+        Args:
+            client: Who.
+            channel: To what.
+            rule: The channel's rule.
+            wish: What the client asks for; the rule decides what it gets.
+            server_side: Whether a back end subscribes it.
+            info: What others may know of this subscription, as JSON.
+
+        Returns:
+            The fields of the protocol's SubscribeResult.
+
+        Raises:
+            ProtocolError: What was missed cannot be recovered, and this was to be refused (112).
+            DisconnectError: Publications are missing (3010).
+        """
+        options = rule.options
+        recoverable = options.force_recovery or (options.allow_recovery and wish.recoverable)
+        positioned = (
+            recoverable
+            or options.force_positioning
+            or (options.allow_positioning and wish.positioned)
+        )
+        client.channels[channel] = Subscription(
+            rule,
+            server_side=server_side,
+            positioned=positioned,
+            recoverable=recoverable,
+            info=info,
+        )
+        try:
+            if positioned:
+                result = await self._subscribe_positioned(client, channel, rule, wish)
+            else:
+                self._hub.subscribe(channel, rule, client)
+                result = {}
+        except BaseException:
+            self.end(client, channel)
+            raise
+        if options.join_leave and (wish.join_leave or options.force_push_join_leave):
+            self._hub.listen(channel, client)
+        if options.presence or options.join_leave:
+            self._show(client, channel)
+        return result
+
+    def end(self, client: Client, channel: str) -> Subscription | None:
+        """End a subscription without a word, and return it; None when there was none."""
+        subscription = client.channels.pop(channel, None)
+        if subscription is not None:
+            self._hub.unsubscribe(channel, client)
+            if subscription.shown is not None:
+                self._hide(client, channel, subscription.rule, subscription.shown)
+        return subscription
+
+    def end_all(self, client: Client) -> None:
+        """End all subscriptions of a client that is gone."""
+        for channel in tuple(client.channels):
+            self.end(client, channel)
+
+    def unsubscribe(self, client: Client, channel: str, reason: CloseReason) -> None:
+        """End a subscription from this side and tell the client why."""
+        if self.end(client, channel) is not None:
+            client.write(text_frame(encode_unsubscribe(channel, reason.code, reason.reason)), 0)
+
+    def lose_position(self, client: Client, channel: str) -> None:
+        """Have a client come back for what it missed: it can recover a subscription of its own.
+
+        One that a back end made is recovered with the whole connection.
+        """
+        subscription = client.channels.get(channel)
+        if subscription is not None and subscription.server_side:
+            client.close(INSUFFICIENT_STATE)
+        else:
+            self.unsubscribe(client, channel, LOST_POSITION)
+
+    def _show(self, client: Client, channel: str) -> None:
+        subscription = client.channels[channel]
+        info = encode(client.info(channel))
+        client.channels[channel] = replace(subscription, shown=info)
+        if subscription.rule.options.presence:
+            self._broker.enter(channel, client.id, PresentClient(client.user, info))
+        if subscription.rule.options.join_leave:
+            self._announce(channel, "join", info)
+
+    def _hide(self, client: Client, channel: str, rule: ChannelRule, info: bytes) -> None:
+        if rule.options.presence:
+            self._broker.leave(channel, client.id)
+        if rule.options.join_leave:
+            self._announce(channel, "leave", info)
+
+    def _announce(self, channel: str, kind: str, info: bytes) -> None:
+        # In the loop's next turn: the client has the answer to its subscribe command by then, and
+        # sees its own arrival as all others do.
+        push = encode_event(channel, kind, info)
+        asyncio.get_running_loop().call_soon(self._broker.announce, channel, push)
+
+    async def _subscribe_positioned(
+        self, client: Client, channel: str, rule: ChannelRule, wish: Wish
+    ) -> dict[str, Any]:
+        subscription = client.channels[channel]
+        recover = wish.recover if subscription.recoverable else None
+        self._hub.hold(channel, rule, client)
+        page = await self._broker.read(channel, self._query(recover))
+        if client.channels.get(channel) is not subscription:
+            raise internal_error()  # it was ended while its history was read
+        recovered = recover is not None and _is_whole(page, recover)
+        if recover is not None and not recovered and wish.reject_unrecovered:
+            raise unrecoverable_position()
+        later = self._hub.release(channel, client, page.top)
+        result: dict[str, Any] = {"positioned": True, "epoch": page.top.epoch}
+        if subscription.recoverable:
+            result["recoverable"] = True
+        if recover is not None:
+            result["was_recovering"] = True
+        if recover is not None and recovered:
+            result["recovered"] = True
+            result["offset"] = recover.offset
+            result["publications"] = _bodies([*page.items, *later])
+        else:
+            result["offset"] = later[-1].offset if later else page.top.offset
+        return result
+
+    def _query(self, recover: StreamPosition | None) -> StreamQuery:
+        if recover is None:
+            return StreamQuery(limit=0)
+        return StreamQuery(limit=self._recovery_limit, after=recover.offset)
+
+
+def _is_whole(page: StreamPage, since: StreamPosition) -> bool:
+    """Whether a page holds everything behind a position, up to the newest."""
+    if since.epoch and since.epoch != page.top.epoch:
+        return False
+    if not page.items:
+        return since.offset == page.top.offset
+    return page.items[0].offset == since.offset + 1 and page.items[-1].offset == page.top.offset
+
+
+def _bodies(items: Sequence[StreamItem]) -> list[object]:
+    return [Fragment(item.body) for item in items]
