@@ -40,8 +40,6 @@ from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
-from service.gateway.protocol import MAX_ENVELOPE_BYTES
-from service.gateway.proxy import Proxy
 from service.health.checks import Check, configured_checks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.probes.connections import ConnectionsProbe
@@ -155,14 +153,7 @@ class App:
             random=self._random,
             instruments=instruments,
             sampling=self.telemetry.sampling,
-            proxy=Proxy(
-                settings.gateway.proxy,
-                max_data_bytes=settings.gateway.max_queue_size - MAX_ENVELOPE_BYTES,
-                pool=self._pool,
-                clock=self._clock,
-                random=self._random,
-                instruments=instruments,
-            ),
+            pool=self._pool,
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(

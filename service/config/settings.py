@@ -23,6 +23,7 @@ from service.config.types import (
     Port,
     PositiveDuration,
     PromQLFeature,
+    PublicKey,
     QueueSize,
     Secret,
     Size,
@@ -163,14 +164,49 @@ class NamespaceOptions(ChannelOptions):
 
 
 class TokenSettings(Section):
-    """How connection tokens (JWT) are checked."""
+    """How tokens (JWT) are checked. Without any key every token is refused."""
 
     hmac_secret: Secret | None = None
-    """Secret of HS256, HS384 and HS512 tokens; without it every token is refused."""
+    """Secret of HS256, HS384 and HS512 tokens."""
+    rsa_public_key: PublicKey = ""
+    """Public key of RS256, RS384 and RS512 tokens, in PEM; empty: none."""
+    ecdsa_public_key: PublicKey = ""
+    """Public key of ES256, ES384 or ES512 tokens, in PEM; empty: none."""
+    eddsa_public_key: PublicKey = ""
+    """Public key of EdDSA tokens (Ed25519), in PEM; empty: none."""
+    jwks_url: AnyHttpUrl | None = None
+    """Address of a JSON Web Key Set with the public keys, in place of those above."""
+    jwks_refresh_interval: PositiveDuration = 3600.0
+    """How old the key set may become before it is fetched again."""
     audience: str = ""
     """Required value of the claim `aud`; empty: not checked."""
     issuer: str = ""
     """Required value of the claim `iss`; empty: not checked."""
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any token can be good."""
+        return bool(self.hmac_secret or self.jwks_url or any(self._public_keys.values()))
+
+    @property
+    def _public_keys(self) -> dict[str, str]:
+        return {
+            "rsa_public_key": self.rsa_public_key,
+            "ecdsa_public_key": self.ecdsa_public_key,
+            "eddsa_public_key": self.eddsa_public_key,
+        }
+
+    @model_validator(mode="after")
+    def _one_source_of_public_keys(self) -> Self:
+        given = next((name for name, key in self._public_keys.items() if key), None)
+        if given is not None and self.jwks_url is not None:
+            raise contradiction(
+                "public keys come from jwks_url or stand here, not both: remove the one or the "
+                "other",
+                (given,),
+                ("jwks_url",),
+            )
+        return self
 
 
 class GatewaySettings(Section):
@@ -185,7 +221,9 @@ class GatewaySettings(Section):
     allow_anonymous: bool = False
     """Let clients connect without a token."""
     token: TokenSettings = TokenSettings()
-    """Connection tokens."""
+    """Connection tokens, and subscription tokens where `subscription_token` has no key."""
+    subscription_token: TokenSettings = TokenSettings()
+    """Subscription tokens, where they are signed with other keys than connection tokens."""
     max_connections: Count = 1000
     """Open WebSocket connections at most; the next one is answered 503."""
     idle_timeout: PositiveDuration = 300.0
@@ -278,6 +316,17 @@ class GatewaySettings(Section):
                 f"the namespace {self.namespaces[twice].name} stands there twice; "
                 "put its options in one place",
                 ("namespaces", twice, "name"),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _claims_have_keys(self) -> Self:
+        token = self.subscription_token
+        if not token.has_keys and token != TokenSettings():
+            raise contradiction(
+                "there is no key to go with what is required of subscription tokens: set one "
+                "here, or leave the section out and gateway.token is used for both",
+                ("subscription_token",),
             )
         return self
 

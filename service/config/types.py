@@ -128,6 +128,19 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 """Text that is never printed, and never empty."""
 
 
+def _public_key(value: str) -> str:
+    if "PRIVATE KEY" in value:
+        raise ValueError(
+            "is a private key, which stays with whoever signs; take the public one, "
+            "as openssl pkey -pubout prints it"
+        )
+    return value
+
+
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+"""A public key in PEM; empty: none."""
+
+
 def _namespace_name(value: str) -> str:
     if re.fullmatch(_NAMESPACE, value) is None:
         raise ValueError(

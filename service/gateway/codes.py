@@ -5,7 +5,8 @@ GatewayError
 ├── ProtocolError          the answer to one command is an error; the connection goes on
 ├── DisconnectError        the connection ends with a code
 ├── AnswerError            a back end's answer that is not in the format (proxy_messages)
-└── UpstreamError          a back end that could not be asked or did not answer (upstream)
+├── UpstreamError          a back end that could not be asked or did not answer (upstream)
+└── Token..., Keys...      service.gateway.token_errors: why a token does not let its client in
 """
 
 from __future__ import annotations

@@ -15,15 +15,16 @@ from typing import Any, Final
 from service import __version__
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.authentication import Authenticator
 from service.gateway.back_ends import BackEnds
 from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
-    INVALID_TOKEN,
     NOT_AVAILABLE,
     PERMISSION_DENIED,
+    STALE,
     DisconnectError,
     ProtocolError,
     already_subscribed,
@@ -46,7 +47,7 @@ from service.gateway.protocol import (
 from service.gateway.proxy_messages import PublishAnswer, SubscribeAnswer
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions, Wish
-from service.gateway.tokens import ConnectionTokens, Identity
+from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
 _LOG: Final = logging.getLogger(__name__)
@@ -75,7 +76,7 @@ class CommandParts:
     broker: Broker
     subscriptions: Subscriptions
     rules: ChannelRules
-    tokens: ConnectionTokens
+    tokens: Authenticator
     sampling: MessageSampling
     stats: GatewayStats
     random: Random
@@ -162,7 +163,7 @@ class Commands:
         if self._back_ends is not None:
             self._back_ends.take_headers(client, request)
         identity, data = await self._identify(client, request)
-        _check_present(client)
+        _check_state(client, State.CONNECTING)
         client.connected(identity, self._random)
         return {
             "client": client.id,
@@ -177,7 +178,7 @@ class Commands:
         """Return who a client is, and what it is told beside that: by token, or by back end."""
         token = text_field(request, "token")
         if token:
-            return self._tokens.verify(token), None
+            return await self._tokens.connection(token), None
         if self._back_ends is not None and self._back_ends.identify:
             answer = await self._back_ends.connection(client, request)
             if answer is not None:
@@ -203,7 +204,7 @@ class Commands:
         wish, given = Wish.of(request), SubscribeAnswer()
         if asked is not None:
             given = await asked.subscription(client, channel, rule, request)
-            _check_present(client)
+            _check_state(client, State.CONNECTED)
             if channel in client.channels:  # by the server API meanwhile
                 raise already_subscribed()
         result = await self._subscriptions.subscribe(client, channel, rule, wish, info=given.info)
@@ -273,10 +274,9 @@ class Commands:
     async def _refresh(self, client: Client, request: Result) -> Result:
         token = text_field(request, "token")
         if not token:
-            raise bad_request("token is required")
-        identity = self._tokens.verify(token)
-        if identity.user != client.user:
-            raise DisconnectError(INVALID_TOKEN, "a refresh with the token of another user")
+            raise DisconnectError(BAD_REQUEST, "a refresh without a token")
+        identity = await self._tokens.refresh(token, user=client.user)
+        _check_state(client, State.CONNECTED)
         client.renew(identity)
         return {
             "client": client.id,
@@ -285,7 +285,9 @@ class Commands:
         }
 
 
-def _check_present(client: Client) -> None:
-    """Go no further for a client that was lost while a back end was asked about it."""
-    if client.close_reason is not None:
-        raise internal_error()  # nobody reads it
+def _check_state(client: Client, expected: State) -> None:
+    """Give up on a client that was closed while its token was judged or a back end asked."""
+    if client.state is not expected:
+        raise DisconnectError(
+            client.close_reason or STALE, "it was closed before its command was done"
+        )

@@ -13,6 +13,7 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.authentication import Authenticator
 from service.gateway.back_ends import BackEnds
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import Broker, MemoryBroker
@@ -28,8 +29,8 @@ from service.gateway.proxy import Proxy
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
-from service.gateway.tokens import ConnectionTokens
 from service.gateway.tracing import PublicationTracing
+from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
     ConnectionPolicy,
     DrainReport,
@@ -55,7 +56,7 @@ class Gateway:
         random: Random,
         instruments: Instruments,
         sampling: MessageSampling,
-        proxy: Proxy | None = None,
+        pool: HTTPConnectionPool | None = None,
     ) -> None:
         """Build the parts; nothing listens yet.
 
@@ -67,10 +68,14 @@ class Gateway:
             random: Jitter.
             instruments: Spans and histograms.
             sampling: Which traces are recorded.
-            proxy: Back ends for what clients ask; None: there are none.
+            pool: Requests to others; needed where keys of tokens are to be fetched or back ends
+                to be asked.
+
+        Raises:
+            TokenKeyError: A key of tokens in the settings cannot be used.
         """
         self._settings = settings
-        self.proxy = proxy
+        self.proxy = _proxy(settings, pool, clock, random, instruments)
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
             ConnectionPolicy(
@@ -106,13 +111,16 @@ class Gateway:
         )
         subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=settings.history_limit)
         rules = ChannelRules(settings)
+        self._authenticator = Authenticator(
+            settings.token, settings.subscription_token, clock=clock, pool=pool
+        )
         commands = Commands(
             settings,
             CommandParts(
                 broker=self.broker,
                 subscriptions=subscriptions,
                 rules=rules,
-                tokens=ConnectionTokens(settings.token, clock=clock),
+                tokens=self._authenticator,
                 sampling=sampling,
                 stats=self.stats,
                 random=random,
@@ -127,7 +135,7 @@ class Gateway:
             clock=clock,
             stats=self.stats,
             instruments=instruments,
-            proxy=proxy,
+            proxy=self.proxy,
         )
         self._api = ServerAPI(
             settings,
@@ -166,7 +174,7 @@ class Gateway:
         return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._positions:
+        async with self._positions, self._authenticator:
             yield
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -177,3 +185,24 @@ class Gateway:
                 content_type="application/json",
             )
         return web.Response(body=encode({}), content_type="application/json")
+
+
+def _proxy(
+    settings: GatewaySettings,
+    pool: HTTPConnectionPool | None,
+    clock: Clock,
+    random: Random,
+    instruments: Instruments,
+) -> Proxy | None:
+    if pool is None:
+        if any(settings.proxy.upstreams()):
+            raise ValueError("back ends in gateway.proxy cannot be asked without a pool")
+        return None
+    return Proxy(
+        settings.proxy,
+        max_data_bytes=settings.max_queue_size - MAX_ENVELOPE_BYTES,
+        pool=pool,
+        clock=clock,
+        random=random,
+        instruments=instruments,
+    )

@@ -17,8 +17,6 @@ from alerts.clock import Clock, SystemClock
 from service.codec import decode, encode
 from service.config.settings import BatchingSettings, GatewaySettings, HTTPPoolSettings
 from service.gateway.gateway import Gateway
-from service.gateway.protocol import MAX_ENVELOPE_BYTES
-from service.gateway.proxy import Proxy
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
 from service.telemetry.sampling import MessageSampling
@@ -152,7 +150,6 @@ async def running_gateway(
     """Run a gateway on a free port."""
     used = clock or SystemClock()
     telemetry = instruments or Instruments.disabled()
-    validated = GatewaySettings.model_validate({**OPEN, **settings})
     pool = HTTPConnectionPool(
         HTTPPoolSettings(),
         instruments=telemetry,
@@ -160,21 +157,14 @@ async def running_gateway(
         clock=used,
     )
     gateway = Gateway(
-        validated,
+        GatewaySettings.model_validate({**OPEN, **settings}),
         BatchingSettings.model_validate(batching or {}),
         node="test-node",
         clock=used,
         random=Random(1),
         instruments=telemetry,
         sampling=MessageSampling(sampling_ratio),
-        proxy=Proxy(
-            validated.proxy,
-            max_data_bytes=validated.max_queue_size - MAX_ENVELOPE_BYTES,
-            pool=pool,
-            clock=used,
-            random=Random(2),
-            instruments=telemetry,
-        ),
+        pool=pool,
     )
     runner = web.AppRunner(gateway.application(), shutdown_timeout=1.0)
     await runner.setup()
