@@ -154,6 +154,8 @@ class ProxySettings(Section):
 
     connect: UpstreamSettings = UpstreamSettings()
     """Says who clients are that connect without a token."""
+    refresh: UpstreamSettings = UpstreamSettings()
+    """Says whether connections go on whose time is over; clients need not refresh then."""
     subscribe: UpstreamSettings = UpstreamSettings()
     """Decides on subscriptions to channels with subscribe_proxy_enabled."""
     publish: UpstreamSettings = UpstreamSettings()
@@ -198,6 +200,7 @@ class ProxySettings(Section):
         """Return the back ends there are for each kind of event."""
         named = {
             "connect": self.connect,
+            "refresh": self.refresh,
             "subscribe": self.subscribe,
             "publish": self.publish,
             "rpc": self.rpc,

@@ -94,7 +94,14 @@ class Subscription:
 
 
 class Client:
-    """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber."""
+    """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber.
+
+    Attributes:
+        refresher: Told when the time of the identity is over; None: the client itself must bring a
+            new token, and is disconnected if it does not.
+        headers: Of the WebSocket request, those that back ends are to see.
+        emulated_headers: Of the connect command, those that back ends are to see.
+    """
 
     __slots__ = (
         "_clock",
@@ -121,6 +128,7 @@ class Client:
         "messages_in",
         "messages_out",
         "opened_at",
+        "refresher",
         "state",
     )
 
@@ -150,6 +158,7 @@ class Client:
         self.id = str(uuid.uuid4())
         self.state = State.OPEN
         self.identity: Identity | None = None
+        self.refresher: Callable[[Client], None] | None = None
         self.headers: Mapping[str, str] = {}
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
@@ -241,10 +250,16 @@ class Client:
         _cancel(self._expiry_timer)
         self._expiry_timer = None
         if identity.expires_at is not None:
-            left_s = identity.expires_at - self._clock.time() + EXPIRY_GRACE_S
-            self._expiry_timer = self._clock.call_later(
-                left_s, lambda: self.close(CONNECTION_EXPIRED)
-            )
+            left_s = identity.expires_at - self._clock.time()
+            if self.refresher is None:
+                left_s += EXPIRY_GRACE_S
+            self._expiry_timer = self._clock.call_later(left_s, self._expire)
+
+    def _expire(self) -> None:
+        if self.refresher is None:
+            self.close(CONNECTION_EXPIRED)
+        else:
+            self.refresher(self)
 
     def ping(self) -> None:
         """Ask for a sign of life, unless one is awaited already."""

@@ -170,7 +170,7 @@ class Commands:
             "version": f"gatewatch {__version__}",
             "ping": max(1, round(self._settings.ping_interval)),
             "pong": True,
-            **self._tokens.expiry(identity),
+            **({} if client.refresher is not None else self._tokens.expiry(identity)),
             **({} if data is None else {"data": Fragment(data)}),
         }
 

@@ -19,7 +19,7 @@ from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
-from service.gateway.proxy import Proxy
+from service.gateway.proxy import HeaderSource
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions
 from service.pools.websocket import (
@@ -49,9 +49,20 @@ class WebSocketEndpoint:
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
-        proxy: Proxy | None,
+        on_open: Callable[[Client, HeaderSource], None],
     ) -> None:
-        """Use the parts that connections are made of."""
+        """Use the parts that connections are made of.
+
+        Args:
+            settings: Those of the gateway.
+            connections: Admits and keeps them.
+            commands: Executes what they ask.
+            subscriptions: Ended with them.
+            clock: Time and timers.
+            stats: Where bytes are counted.
+            instruments: Where their life is recorded.
+            on_open: Given each of them with the headers of its request before anything is read.
+        """
         self._settings = settings
         self._limits = ClientLimits.of(settings)
         self._connections = connections
@@ -60,7 +71,7 @@ class WebSocketEndpoint:
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
-        self._proxy = proxy
+        self._on_open = on_open
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
 
@@ -112,8 +123,7 @@ class WebSocketEndpoint:
             on_close=self._on_close,
             on_lost_position=self._subscriptions.lose_position,
         )
-        if self._proxy is not None:
-            client.headers = self._proxy.headers(request.headers)
+        self._on_open(client, request.headers)
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Final
 
@@ -25,7 +26,8 @@ from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
 from service.gateway.positions import PositionCheck
 from service.gateway.protocol import MAX_ENVELOPE_BYTES
-from service.gateway.proxy import Proxy
+from service.gateway.proxy import HeaderSource, Proxy
+from service.gateway.refreshing import Refreshing
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
@@ -76,6 +78,9 @@ class Gateway:
         """
         self._settings = settings
         self.proxy = _proxy(settings, pool, clock, random, instruments)
+        self._refreshing: Refreshing | None = None
+        if self.proxy is not None and self.proxy.refreshes:
+            self._refreshing = Refreshing(self.proxy, sampling=sampling, clock=clock, random=random)
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
             ConnectionPolicy(
@@ -135,7 +140,7 @@ class Gateway:
             clock=clock,
             stats=self.stats,
             instruments=instruments,
-            proxy=self.proxy,
+            on_open=self._opened,
         )
         self._api = ServerAPI(
             settings,
@@ -174,8 +179,16 @@ class Gateway:
         return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._positions, self._authenticator:
+        async with self._positions, self._authenticator, AsyncExitStack() as stack:
+            if self._refreshing is not None:
+                await stack.enter_async_context(self._refreshing)
             yield
+
+    def _opened(self, client: Client, headers: HeaderSource) -> None:
+        if self.proxy is not None:
+            client.headers = self.proxy.headers(headers)
+        if self._refreshing is not None:
+            client.refresher = self._refreshing.due
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

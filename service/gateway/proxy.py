@@ -41,6 +41,7 @@ from service.gateway.proxy_messages import (
     ProxyClient,
     ProxyEvent,
     PublishAnswer,
+    RefreshAnswer,
     RPCAnswer,
     RPCRequest,
     SubscribeAnswer,
@@ -48,6 +49,7 @@ from service.gateway.proxy_messages import (
     read_answer,
     read_connect,
     read_publish,
+    read_refresh,
     read_rpc,
     read_subscribe,
     required,
@@ -205,6 +207,43 @@ class Proxy:
         }
         call = _Call(ProxyEvent.CONNECT, upstream, "*", parent)
         return await self._ask(call, client, fields, data=request.data, read=read)
+
+    @property
+    def refreshes(self) -> bool:
+        """Whether a back end is asked when the time of a connection is over."""
+        return ProxyEvent.REFRESH in self._usual
+
+    async def refresh(self, client: ProxyClient, *, parent: Context | None) -> RefreshAnswer | None:
+        """Have a back end say whether a connection goes on; None when it could not say.
+
+        An error or a disconnect in its answer, and an answer that holds nothing, mean that it does
+        not.
+
+        Args:
+            client: Whose time is over.
+            parent: Context of a recorded trace; None: the trace is not recorded.
+
+        Raises:
+            ProtocolError: Nobody can be asked (108).
+        """
+        upstream = self._usual.get(ProxyEvent.REFRESH)
+        if upstream is None:
+            raise not_available()
+
+        def read(body: bytes) -> RefreshAnswer | None:
+            answer = read_answer(body, read_refresh)
+            if answer is not None:
+                self._check_size(answer.info)
+            return answer
+
+        call = _Call(ProxyEvent.REFRESH, upstream, "*", parent)
+        try:
+            answer = await self._ask(call, client, {"user": client.user}, data=None, read=read)
+        except (ProtocolError, DisconnectError) as error:
+            if isinstance(error.__cause__, UpstreamError):
+                return None
+            return RefreshAnswer(expired=True)
+        return answer or RefreshAnswer(expired=True)
 
     async def subscribe(
         self, client: ProxyClient, request: ChannelRequest, *, parent: Context | None

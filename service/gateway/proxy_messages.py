@@ -29,6 +29,7 @@ class ProxyEvent(StrEnum):
     """What a back end can be asked about."""
 
     CONNECT = "connect"
+    REFRESH = "refresh"
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
     RPC = "rpc"
@@ -154,6 +155,23 @@ class PublishAnswer:
     data: bytes | None = None
     skip_history: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshAnswer:
+    """Whether a connection goes on.
+
+    Attributes:
+        expired: It does not.
+        expire_at: Unix seconds at which it is asked about again; None: never.
+        info: New info as JSON; None: as it was.
+        meta: New meta as JSON; None: as it was.
+    """
+
+    expired: bool = False
+    expire_at: int | None = None
+    info: bytes | None = None
+    meta: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +310,16 @@ def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
         data=_payload(fields, "data"),
         skip_history=_flag(fields, "skip_history"),
         tags=tags,
+    )
+
+
+def read_refresh(fields: Mapping[str, Any]) -> RefreshAnswer:
+    """Read the result of a refresh request; raises ``AnswerError``."""
+    return RefreshAnswer(
+        expired=_flag(fields, "expired"),
+        expire_at=_time(fields),
+        info=_payload(fields, "info"),
+        meta=_payload(fields, "meta", encoded=False),
     )
 
 

@@ -14,19 +14,21 @@ from service.gateway.proxy_messages import (
     ConnectAnswer,
     ProxyClient,
     PublishAnswer,
+    RefreshAnswer,
     RPCAnswer,
     SubscribeAnswer,
     encode_request,
     read_answer,
     read_connect,
     read_publish,
+    read_refresh,
     read_rpc,
     read_subscribe,
     required,
 )
 
 CLIENT = ProxyClient("9336a229", "56", meta=b'{"tier":"gold"}')
-READERS = [read_connect, read_publish, read_rpc, read_subscribe]
+READERS = [read_connect, read_publish, read_refresh, read_rpc, read_subscribe]
 FIELDS = [
     "user", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs", "meta",
     "override", "skip_history", "tags", "idempotency_key", "version", "version_epoch", "expired",
@@ -103,6 +105,12 @@ def test_null_is_data_and_absence_is_none():
             PublishAnswer(b"2", True, {"a": "b"}),
         ),
         (read_publish, {}, PublishAnswer()),
+        (read_refresh, {"expired": True}, RefreshAnswer(expired=True)),
+        (
+            read_refresh,
+            {"expire_at": 5, "info": 1, "meta": {}},
+            RefreshAnswer(False, 5, b"1", b"{}"),
+        ),
     ],
 )  # fmt: skip
 def test_results_are_read(read: Any, result: Any, wanted: Any):
@@ -180,6 +188,7 @@ def test_what_is_no_answer_is_refused(body: bytes, complaint: str):
         (read_publish, {"tags": {"a": 1}}),
         (read_publish, {"tags": ["a"]}),
         (read_publish, {"skip_history": "yes"}),
+        (read_refresh, {"expired": 1}),
     ],
 )
 def test_fields_of_another_kind_are_refused(read: Any, result: Any):
