@@ -53,6 +53,11 @@ class ChannelRules:
             for namespace in settings.namespaces
         }
 
+    @property
+    def default(self) -> ChannelRule:
+        """The rule of channels without a namespace."""
+        return self._default
+
     def rule(self, channel: str) -> ChannelRule:
         """Return the rule for a channel.
 

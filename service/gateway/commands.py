@@ -42,7 +42,7 @@ from service.gateway.protocol import (
     text_field,
 )
 from service.gateway.stats import GatewayStats
-from service.gateway.subscriptions import Subscriptions, Wish
+from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -167,7 +167,7 @@ class Commands:
             raise already_subscribed()
         if len(client.channels) >= self._settings.max_channels_per_connection:
             raise limit_exceeded()
-        return await self._subscriptions.subscribe(client, channel, rule, Wish.of(request))
+        return await self._subscriptions.subscribe(client, channel, Grant(rule), Wish.of(request))
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")

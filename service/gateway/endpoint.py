@@ -19,6 +19,7 @@ from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions
 from service.pools.websocket import (
@@ -45,6 +46,7 @@ class WebSocketEndpoint:
         connections: WebSocketConnectionManager[Client],
         commands: Commands,
         subscriptions: Subscriptions,
+        sessions: Sessions,
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
@@ -55,6 +57,7 @@ class WebSocketEndpoint:
         self._connections = connections
         self._commands = commands
         self._subscriptions = subscriptions
+        self._sessions = sessions
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
@@ -107,6 +110,7 @@ class WebSocketEndpoint:
             limits=self._limits,
             clock=self._clock,
             on_close=self._on_close,
+            on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
         register(client)
@@ -171,6 +175,7 @@ class WebSocketEndpoint:
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""
         self._subscriptions.end_all(client)
+        self._sessions.remove(client)
         if client.ended_by_us:  # the codes of clients are any number they like
             self._connections.count_close(reason.code)
 

@@ -13,6 +13,8 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.api_clients import ClientMethods
+from service.gateway.api_publishing import PublishingMethods
 from service.gateway.authentication import Authenticator
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import Broker, MemoryBroker
@@ -22,7 +24,9 @@ from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
 from service.gateway.commands import Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
+from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
@@ -100,11 +104,14 @@ class Gateway:
         self.streams = MemoryStreams(
             max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
         )
-        self.broker: Broker = MemoryBroker(self.hub, self.streams)
+        self.broker: Broker = MemoryBroker(self.hub, self.streams, IdempotencyCache(clock))
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
-        subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=settings.history_limit)
+        subscriptions = Subscriptions(
+            self.hub, self.broker, recovery_limit=settings.history_limit, clock=clock
+        )
+        sessions = Sessions()
         rules = ChannelRules(settings)
         self._authenticator = Authenticator(
             settings.token, settings.subscription_token, clock=clock, pool=pool
@@ -124,6 +131,7 @@ class Gateway:
             connections=self.connections,
             commands=commands,
             subscriptions=subscriptions,
+            sessions=sessions,
             clock=clock,
             stats=self.stats,
             instruments=instruments,
@@ -131,9 +139,11 @@ class Gateway:
         self._api = ServerAPI(
             settings,
             hub=self.hub,
-            broker=self.broker,
+            publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
+            clients=ClientMethods(
+                settings, sessions=sessions, subscriptions=subscriptions, rules=rules, clock=clock
+            ),
             connections=self.connections,
-            rules=rules,
             clock=clock,
             stats=self.stats,
             node=node,
@@ -146,6 +156,7 @@ class Gateway:
         application.router.add_get(PATH, self._endpoint.handle)
         for method in METHODS:
             application.router.add_post(f"/api/{method}", self._api.handler(method))
+        application.router.add_post("/api/publish_stream", self._api.publish_stream)
         application.router.add_get("/health", self._health)
         return application
 

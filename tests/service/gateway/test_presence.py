@@ -31,7 +31,7 @@ async def connect(client, user: str) -> str:
 
 async def test_presence_lists_the_clients_of_a_channel_until_they_leave():
     """By id, with what their tokens say of them; two clients of a user are one user."""
-    settings = {"token": {"hmac_secret": SECRET}, "channels": SHOWN}
+    settings: dict[str, Any] = {"token": {"hmac_secret": SECRET}, "channels": SHOWN}
     async with running_gateway(**settings) as running:
         async with (
             running.client(connect=False) as one,
