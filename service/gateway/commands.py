@@ -13,21 +13,19 @@ from typing import Any, Final
 
 from service import __version__
 from service.config.settings import GatewaySettings
+from service.gateway.admission import Admission
 from service.gateway.authentication import Authenticator
 from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
+    INTERNAL_ERROR,
     NOT_AVAILABLE,
-    PERMISSION_DENIED,
-    STALE,
     DisconnectError,
     ProtocolError,
-    already_subscribed,
     bad_request,
     internal_error,
-    limit_exceeded,
     not_available,
 )
 from service.gateway.history import History
@@ -43,7 +41,6 @@ from service.gateway.protocol import (
 )
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
-from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
 _LOG: Final = logging.getLogger(__name__)
@@ -76,6 +73,7 @@ class Commands:
         self._history = History(broker, client_limit=settings.history_limit)
         self._rules = rules
         self._tokens = tokens
+        self._admission = Admission(settings, tokens=tokens, rules=rules)
         self._sampling = sampling
         self._stats = stats
         self._random = random
@@ -88,6 +86,7 @@ class Commands:
             Method.PRESENCE: self._presence,
             Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
+            Method.SUB_REFRESH: self._refresh_subscription,
         }
 
     async def execute(self, client: Client, command: Command) -> bytes | None:
@@ -139,35 +138,52 @@ class Commands:
     async def _connect(self, client: Client, request: Result) -> Result:
         text_field(request, "name", max_length=_MAX_NAME)
         text_field(request, "version", max_length=_MAX_VERSION)
-        token = text_field(request, "token")
-        if token:
-            identity = await self._tokens.connection(token)
-        elif self._settings.allow_anonymous:
-            identity = Identity("")
-        else:
-            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
-        _check_state(client, State.CONNECTING)
+        identity = await self._admission.connection(client, text_field(request, "token"))
+        brought_along = self._admission.brought_along(identity, request)
         client.connected(identity, self._random)
-        return {
+        result = {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             "ping": max(1, round(self._settings.ping_interval)),
             "pong": True,
             **self._tokens.expiry(identity),
         }
+        if brought_along:
+            result["subs"] = await self._subscribe_from_start(client, brought_along)
+        return result
+
+    async def _subscribe_from_start(
+        self, client: Client, brought_along: list[tuple[str, Grant, Wish]]
+    ) -> Result:
+        """Subscribe a connection to all of its channels, or end it: none is left out."""
+        try:
+            return {
+                channel: await self._subscriptions.subscribe(client, channel, grant, wish)
+                for channel, grant, wish in brought_along
+            }
+        except ProtocolError as error:
+            detail = f"a subscription of its token could not be made: {error}"
+            raise DisconnectError(INTERNAL_ERROR, detail) from error
 
     async def _subscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
-        rule = self._rules.check_subscribe(channel, client.user)
-        if request.get("token") or request.get("type"):
-            raise not_available()  # subscription tokens, map and shared-poll subscriptions
+        if request.get("type"):
+            raise not_available()  # map and shared-poll subscriptions
         if request.get("tf"):
             raise bad_request("tag filters are not available")
-        if channel in client.channels:
-            raise already_subscribed()
-        if len(client.channels) >= self._settings.max_channels_per_connection:
-            raise limit_exceeded()
-        return await self._subscriptions.subscribe(client, channel, Grant(rule), Wish.of(request))
+        wish = Wish.of(request)
+        grant = await self._admission.subscription(client, channel, text_field(request, "token"))
+        return await self._subscriptions.subscribe(client, channel, grant, wish)
+
+    async def _refresh_subscription(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        if request.get("type"):
+            raise not_available()  # tracking of shared-poll subscriptions
+        token = text_field(request, "token")
+        given = await self._admission.subscription_refresh(client, channel, token)
+        self._subscriptions.inform(client, channel, given.info)
+        self._subscriptions.renew(client, channel, given.expires_at)
+        return self._tokens.expiry(given)
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -217,22 +233,10 @@ class Commands:
         return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
-        token = text_field(request, "token")
-        if not token:
-            raise DisconnectError(BAD_REQUEST, "a refresh without a token")
-        identity = await self._tokens.refresh(token, user=client.user)
-        _check_state(client, State.CONNECTED)
+        identity = await self._admission.refresh(client, text_field(request, "token"))
         client.renew(identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             **self._tokens.expiry(identity),
         }
-
-
-def _check_state(client: Client, expected: State) -> None:
-    """Give up on a client that was closed while its token was judged."""
-    if client.state is not expected:
-        raise DisconnectError(
-            client.close_reason or STALE, "it was closed while its token was judged"
-        )

@@ -240,6 +240,16 @@ class Subscriptions:
             )
         client.channels[channel] = replace(subscription, expiry=expiry)
 
+    def inform(self, client: Client, channel: str, info: bytes | None) -> None:
+        """Change what others may know of a subscription from now on, as JSON."""
+        subscription = client.channels[channel]
+        client.channels[channel] = replace(subscription, info=info)
+        if subscription.shown is not None:
+            shown = encode(client.info(channel))
+            client.channels[channel] = replace(subscription, info=info, shown=shown)
+            if subscription.rule.options.presence:
+                self._broker.enter(channel, client.id, PresentClient(client.user, shown))
+
     def _expire(self, client: Client, channel: str) -> None:
         if client.channels[channel].server_side:
             client.close(SERVER_SUBSCRIPTION_EXPIRED)
