@@ -22,6 +22,7 @@ from service.config.settings import (
     HealthSettings,
     Settings,
     TokenSettings,
+    is_loopback,
 )
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError
@@ -67,7 +68,11 @@ def read_configured(
 
 def doubts(settings: Settings) -> list[Problem]:
     """Return what is legal and probably not meant, or not safe."""
-    return [*_short_secrets(settings.gateway), *_slow_checks(settings.health)]
+    return [
+        *_short_secrets(settings.gateway),
+        *_open_key_sets(settings.gateway),
+        *_slow_checks(settings.health),
+    ]
 
 
 def _names(health: HealthSettings) -> list[Problem]:
@@ -110,6 +115,17 @@ def _short_secrets(gateway: GatewaySettings) -> list[Problem]:
         for section, token in _token_sections(gateway)
         if token.hmac_secret is not None
         and len(token.hmac_secret.get_secret_value().encode()) < SAFE_SECRET_BYTES
+    ]
+
+
+def _open_key_sets(gateway: GatewaySettings) -> list[Problem]:
+    message = "what comes over http can be changed on its way, and so who may sign; take https"
+    return [
+        Problem(f"gateway.{section}.jwks_url", 0, 0, message)
+        for section, token in _token_sections(gateway)
+        if token.jwks_url is not None
+        and token.jwks_url.scheme == "http"
+        and not is_loopback(token.jwks_url.host or "")
     ]
 
 

@@ -87,7 +87,7 @@ class UpstreamSettings(Section):
     static_headers: dict[ForwardedHeader, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every request."""
     include_connection_meta: bool = False
-    """Send along the meta that the connect back end gave the connection."""
+    """Send along the meta that a token or the connect back end gave the connection."""
     binary_encoding: bool = False
     """Send data as Base64 text in b64data."""
     status_to_code_transforms: tuple[StatusTransformSettings, ...] = ()

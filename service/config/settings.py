@@ -218,6 +218,8 @@ class GatewaySettings(Section):
     """Port to listen on; 0 picks a free one."""
     api_key: Secret | None = None
     """Key of the server API (header X-API-Key); without it the API refuses every request."""
+    api_error_mode: Literal["", "transport"] = ""
+    """transport: errors of the server API have an HTTP status of their own, without 200."""
     allow_anonymous: bool = False
     """Let clients connect without a token."""
     token: TokenSettings = TokenSettings()

@@ -6,39 +6,35 @@ unless the caller asks for the error mode ``transport``.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import os
 import resource
-from collections.abc import Awaitable, Callable, Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-from opentelemetry.context import Context
 
 from alerts.clock import Clock
 from service import __version__
 from service.codec import JSONError, decode_exactly, encode
 from service.config.settings import GatewaySettings
-from service.gateway.broker import Broker, Message
-from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
+from service.gateway.api_clients import ClientMethods
+from service.gateway.api_publishing import PublishingMethods, error_fields
 from service.gateway.client import Client
-from service.gateway.codes import ProtocolError, bad_request, not_available
-from service.gateway.history import History
+from service.gateway.codes import ProtocolError, bad_request, method_not_found
 from service.gateway.hub import Hub
-from service.gateway.presence import presence_result, presence_stats_result
-from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
+from service.gateway.publish_stream import answer_stream
+from service.gateway.requests import Request, flag
 from service.gateway.stats import GatewayStats
 from service.pools.websocket import WebSocketConnectionManager
 
-_MAX_CHANNELS: Final = 1024
+_MAX_COMMANDS: Final = 1024
 METHODS: Final = (
     "publish", "broadcast", "channels", "info", "subscribe", "unsubscribe", "disconnect", "refresh",
     "presence", "presence_stats", "history", "history_remove", "rpc", "batch",
 )  # fmt: skip
-"""The methods of the API; those that are not built yet answer "not available" (108)."""
+"""The methods of the API; ``rpc`` answers "method not found" (104), because there is none."""
 _ERROR_MODE_HEADER: Final = "X-Centrifugo-Error-Mode"
 _ERROR_STATUSES: Final = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
@@ -51,9 +47,9 @@ class ServerAPI:
         settings: GatewaySettings,
         *,
         hub: Hub,
-        broker: Broker,
+        publishing: PublishingMethods,
+        clients: ClientMethods,
         connections: WebSocketConnectionManager[Client],
-        rules: ChannelRules,
         clock: Clock,
         stats: GatewayStats,
         node: str,
@@ -66,25 +62,19 @@ class ServerAPI:
             if self._key
             else "no API key is configured; set gateway.api_key"
         )
-        self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
+        self._max_line_bytes = settings.max_queue_size
+        self._error_mode = settings.api_error_mode
         self._hub = hub
-        self._broker = broker
-        self._past = History(broker, client_limit=settings.history_limit)
         self._connections = connections
-        self._rules = rules
         self._clock = clock
         self._stats = stats
         self._node = node
         self._started = clock.monotonic()
-        self._methods: dict[str, Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]]] = {
-            "publish": self._publish,
-            "broadcast": self._broadcast,
-            "channels": self._channels,
+        self._publishing = publishing
+        self._methods: dict[str, Callable[[Request], Awaitable[dict[str, Any]]]] = {
+            **publishing.table(),
+            **clients.table(),
             "info": self._info,
-            "presence": self._presence,
-            "presence_stats": self._presence_stats,
-            "history": self._history,
-            "history_remove": self._history_remove,
         }
 
     def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -95,23 +85,48 @@ class ServerAPI:
 
         return handle
 
+    async def publish_stream(self, request: web.Request) -> web.StreamResponse:
+        """Answer a stream of publish requests; see ``service.gateway.publish_stream``."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        return await answer_stream(
+            request,
+            self._publishing.publish,
+            max_line_bytes=self._max_line_bytes,
+            is_draining=lambda: self._connections.draining,
+        )
+
     async def _handle(self, method: str, request: web.Request) -> web.Response:
         if not self._authorized(request):
-            self._stats.bad_keys += 1
-            return web.Response(status=401, text=f"{self._no_entry}\n")
+            return self._no_key()
         body = await _object(request)
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        try:
+            if method == "batch":  # its replies stand beside "result", not in it
+                return _json(await self._batch(body))
+            return _json({"result": await self._call(method, body)})
+        except ProtocolError as error:
+            return _error(error, request.headers.get(_ERROR_MODE_HEADER, self._error_mode))
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        if not self._authorized(request):
+            return self._no_key()
         if self._connections.draining:
             # What is accepted now might find its subscribers gone already.
             return web.Response(status=503, text="shutting down\n", headers={"Retry-After": "1"})
-        try:
-            return _json({"result": await self._call(method, body)})
-        except ProtocolError as error:
-            return _error(error, request.headers.get(_ERROR_MODE_HEADER, ""))
+        return None
 
-    async def _call(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _no_key(self) -> web.Response:
+        self._stats.bad_keys += 1
+        return web.Response(status=401, text=f"{self._no_entry}\n")
+
+    async def _call(self, name: str, body: Request) -> dict[str, Any]:
         method = self._methods.get(name)
         if method is None:
-            raise not_available()
+            raise method_not_found()
         return await method(body)
 
     def _authorized(self, request: web.Request) -> bool:
@@ -124,108 +139,29 @@ class ServerAPI:
         key = given.encode(errors="surrogatepass")
         return bool(self._key) and hmac.compare_digest(key, self._key)
 
-    async def _publish(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        channel = _text(request, "channel")
-        data, tags = self._payload(request)
-        skip = _flag(request, "skip_history")
-        return await self._publish_to(channel, data, tags, _current_trace(), skip)
+    async def _batch(self, request: Request) -> dict[str, Any]:
+        """Run several commands, one after the other or side by side; each has its own reply."""
+        commands = request.get("commands")
+        if not isinstance(commands, list) or len(commands) > _MAX_COMMANDS:
+            raise bad_request(f"commands is a list of at most {_MAX_COMMANDS} commands")
+        if not flag(request, "parallel"):
+            return {"replies": [await self._reply(command) for command in commands]}
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._reply(command)) for command in commands]
+        return {"replies": [task.result() for task in tasks]}
 
-    async def _broadcast(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        channels = request.get("channels")
-        if not isinstance(channels, list) or not channels:
-            raise bad_request("channels is a list of at least one channel")
-        if len(channels) > _MAX_CHANNELS:
-            raise bad_request(f"channels has more than {_MAX_CHANNELS} entries")
-        if not all(isinstance(channel, str) for channel in channels):
-            raise bad_request("channels has an entry that is not a string")
-        data, tags = self._payload(request)
-        parent = _current_trace()
-        skip = _flag(request, "skip_history")
-        responses: list[dict[str, Any]] = []
-        for channel in channels:
-            try:
-                result = await self._publish_to(channel, data, tags, parent, skip)
-            except ProtocolError as error:
-                responses.append({"error": _error_fields(error)})
-            else:
-                responses.append({"result": result})
-        return {"responses": responses}
+    async def _reply(self, command: object) -> dict[str, Any]:
+        try:
+            if not isinstance(command, dict) or len(command) != 1:
+                raise bad_request("a command is an object with one method in it")
+            ((name, body),) = command.items()
+            if not isinstance(body, dict):
+                raise bad_request("the request of a command is an object")
+            return {name: await self._call(name, body)}
+        except ProtocolError as error:
+            return {"error": error_fields(error)}
 
-    async def _publish_to(
-        self,
-        channel: str,
-        data: bytes,
-        tags: dict[str, str] | None,
-        parent: Context | None,
-        skip_history: bool,
-    ) -> dict[str, Any]:
-        message = Message(
-            channel,
-            data,
-            self._rules.rule(channel),
-            source="api",
-            tags=tags,
-            parent=parent,
-            skip_history=skip_history,
-        )
-        position = await self._broker.publish(message)
-        return {} if position is None else {"offset": position.offset, "epoch": position.epoch}
-
-    async def _history(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._past.of_back_end(self._kept(request), request)
-
-    async def _history_remove(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        await self._broker.clear(self._kept(request))
-        return {}
-
-    async def _presence(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return presence_result(await self._broker.presence(self._shown(request)))
-
-    async def _presence_stats(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        return presence_stats_result(await self._broker.presence(self._shown(request)))
-
-    def _shown(self, request: Mapping[str, Any]) -> str:
-        """Return the channel of a request, which must have presence."""
-        channel = _text(request, "channel")
-        if not self._rules.rule(channel).options.presence:
-            raise not_available()
-        return channel
-
-    def _kept(self, request: Mapping[str, Any]) -> str:
-        """Return the channel of a request, which must have history."""
-        channel = _text(request, "channel")
-        if not self._rules.rule(channel).options.history:
-            raise not_available()
-        return channel
-
-    def _payload(self, request: Mapping[str, Any]) -> tuple[bytes, dict[str, str] | None]:
-        """Return the data of a publication as JSON, and its tags."""
-        if "b64data" in request:
-            raise bad_request("b64data is for binary protocols; send data")
-        if "data" not in request:
-            raise bad_request("data is required")
-        tags = request.get("tags")
-        if tags is not None and not (
-            isinstance(tags, dict) and all(isinstance(value, str) for value in tags.values())
-        ):
-            raise bad_request("tags is an object of strings")
-        size = len(encode(tags)) if tags else 0
-        data = encode_data(request["data"], max_bytes=self._max_payload_bytes - size)
-        return data, tags
-
-    async def _channels(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        pattern = request.get("pattern", "")
-        if not isinstance(pattern, str) or len(pattern) > MAX_CHANNEL_LENGTH:
-            raise bad_request(f"pattern is a string of at most {MAX_CHANNEL_LENGTH} characters")
-        return {
-            "channels": {
-                channel.name: {"num_clients": len(channel)}
-                for channel in self._hub
-                if not pattern or fnmatchcase(channel.name, pattern)
-            }
-        }
-
-    async def _info(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    async def _info(self, request: Request) -> dict[str, Any]:
         node = {
             "uid": self._node,
             "name": self._node,
@@ -243,20 +179,6 @@ class ServerAPI:
         return {"nodes": [node]}
 
 
-def _text(request: Mapping[str, Any], name: str) -> str:
-    value = request.get(name, "")
-    if not isinstance(value, str):
-        raise bad_request(f"{name} is not a string")
-    return value
-
-
-def _flag(request: Mapping[str, Any], name: str) -> bool:
-    value = request.get(name, False)
-    if not isinstance(value, bool):
-        raise bad_request(f"{name} is neither true nor false")
-    return value
-
-
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
         body = decode_exactly(await request.read())
@@ -269,21 +191,10 @@ async def _object(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _current_trace() -> Context | None:
-    """Return where publications of this request belong, if the request is being traced."""
-    if trace.get_current_span().is_recording():
-        return otel_context.get_current()
-    return None
-
-
-def _error_fields(error: ProtocolError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message}
-
-
 def _error(error: ProtocolError, mode: str) -> web.Response:
     if mode == "transport":
-        return _json(_error_fields(error), _ERROR_STATUSES.get(error.code, 500))
-    return _json({"error": _error_fields(error)})
+        return _json(error_fields(error), _ERROR_STATUSES.get(error.code, 500))
+    return _json({"error": error_fields(error)})
 
 
 def _json(value: object, status: int = 200) -> web.Response:

@@ -6,26 +6,28 @@ Reads what a command asks and hands it on; what comes of an answer is done in ``
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from dataclasses import replace
+from random import Random
+from types import TracebackType
+from typing import Any, Final, Self
 
 from opentelemetry.context import Context
 
 from alerts.clock import Clock
 from service.codec import Fragment
-from service.gateway.channels import ChannelRule
+from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import expired
 from service.gateway.protocol import encode_data, text_field
-from service.gateway.proxy import Proxy
+from service.gateway.proxy import HeaderSource, Proxy
 from service.gateway.proxy_messages import (
     ChannelRequest,
-    ConnectAnswer,
     ConnectRequest,
     PublishAnswer,
     RPCRequest,
-    SubscribeAnswer,
 )
-from service.gateway.tokens import MAX_LIFETIME_S, Identity
+from service.gateway.refreshing import Refreshing
+from service.gateway.tokens import MAX_LIFETIME_S, Identity, SubscriptionGrant
 from service.telemetry.sampling import MessageSampling
 
 _LIMITED: Final = "#"
@@ -36,13 +38,46 @@ class BackEnds:
     """Asks back ends on behalf of commands."""
 
     def __init__(
-        self, proxy: Proxy, *, sampling: MessageSampling, clock: Clock, max_data_bytes: int
+        self,
+        proxy: Proxy,
+        *,
+        rules: ChannelRules,
+        sampling: MessageSampling,
+        clock: Clock,
+        random: Random,
+        max_data_bytes: int,
     ) -> None:
         """Forward to a proxy what is not larger than so many bytes."""
+        self._refreshing: Refreshing | None = None
+        if proxy.refreshes:
+            self._refreshing = Refreshing(proxy, sampling=sampling, clock=clock, random=random)
+        self._rules = rules
         self._proxy = proxy
         self._sampling = sampling
         self._clock = clock
         self._max_data_bytes = max_data_bytes
+
+    async def __aenter__(self) -> Self:
+        """Begin to ask about connections whose time is over."""
+        if self._refreshing is not None:
+            await self._refreshing.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ask no more."""
+        if self._refreshing is not None:
+            await self._refreshing.__aexit__(kind, error, traceback)
+
+    def opened(self, client: Client, headers: HeaderSource) -> None:
+        """Keep what back ends are to see of a connection's request."""
+        client.headers = self._proxy.headers(headers)
+        if self._refreshing is not None:
+            client.refresher = self._refreshing.due
 
     @property
     def identify(self) -> bool:
@@ -58,11 +93,14 @@ class BackEnds:
         """
         client.emulated_headers = self._proxy.emulated_headers(request.get("headers"))
 
-    async def connection(self, client: Client, request: Mapping[str, Any]) -> ConnectAnswer | None:
-        """Return who a client is; None when the back end leaves that open.
+    async def connection(
+        self, client: Client, request: Mapping[str, Any]
+    ) -> tuple[Identity, bytes | None] | None:
+        """Return who a client is and what it is given; None when the back end leaves that open.
 
         Raises:
-            ProtocolError: The back end refuses, cannot be asked or makes no sense.
+            ProtocolError: The back end refuses, cannot be asked or makes no sense; or what it gives
+                was over before it began (110).
             DisconnectError: The back end wants it.
         """
         subs = request.get("subs")
@@ -72,47 +110,57 @@ class BackEnds:
             data=self._data(request),
             channels=tuple(subs) if isinstance(subs, dict) else (),
         )
-        return await self._proxy.connect(
+        answer = await self._proxy.connect(
             client.for_back_ends(), asked, parent=self._sampling.decide()
         )
+        if answer is None:
+            return None
+        identity = Identity(
+            answer.user,
+            answer.info,
+            self._end(answer.expire_at),
+            answer.meta,
+            answer.subscriptions,
+        )
+        return identity, answer.data
 
-    def identity(self, answer: ConnectAnswer) -> Identity:
-        """Return the identity that a back end gave a connection.
-
-        Raises:
-            ProtocolError: It was over before it began (110).
-        """
-        now = self._clock.time()
-        expires_at = None
-        if answer.expire_at is not None:
-            if answer.expire_at <= now:
-                raise expired()
-            expires_at = min(float(answer.expire_at), now + MAX_LIFETIME_S)
-        return Identity(answer.user, answer.info, expires_at, answer.meta)
-
-    def decide_on_subscribing(self, channel: str, rule: ChannelRule) -> bool:
+    def decide_on_subscribing(self, channel: str) -> bool:
         """Whether a back end decides who may subscribe to a channel.
 
         Not to one whose name says for whom it is, nor to a private one, which needs a token.
+
+        Raises:
+            ProtocolError: The name is not one (107) or its namespace is unknown (102).
         """
         named = _LIMITED in channel or channel.startswith(_PRIVATE)
-        return rule.options.subscribe_proxy_enabled and not named
+        return self._rules.rule(channel).options.subscribe_proxy_enabled and not named
 
     async def subscription(
         self, client: Client, channel: str, rule: ChannelRule, request: Mapping[str, Any]
-    ) -> SubscribeAnswer:
+    ) -> SubscriptionGrant:
         """Return what a client gets with a subscription that it is allowed.
 
         Raises:
-            ProtocolError: The back end refuses, cannot be asked or makes no sense.
+            ProtocolError: The back end refuses, cannot be asked or makes no sense; or what it gives
+                was over before it began (110).
             DisconnectError: The back end wants it.
         """
         name = rule.options.subscribe_proxy_name
-        return await self._proxy.subscribe(
+        given = await self._proxy.subscribe(
             client.for_back_ends(),
             ChannelRequest(channel, rule.template, self._data(request), name),
             parent=self._sampling.decide(),
         )
+        return replace(given, expires_at=self._end(given.expires_at))
+
+    def _end(self, expires_at: float | None) -> float | None:
+        """Return when something ends that a back end gives."""
+        if expires_at is None:
+            return None
+        now = self._clock.time()
+        if expires_at <= now:
+            raise expired()
+        return min(float(expires_at), now + MAX_LIFETIME_S)
 
     async def publication(
         self,

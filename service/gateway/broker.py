@@ -15,6 +15,7 @@ from opentelemetry.context import Context
 
 from service.gateway.channels import ChannelRule
 from service.gateway.hub import Hub, Keeper
+from service.gateway.idempotency import IdempotencyCache
 from service.gateway.presence import MemoryPresence, PresentClient
 from service.gateway.streams import (
     MemoryStreams,
@@ -37,6 +38,7 @@ class Message:
         tags: Passed on to subscribers.
         parent: Where the publication's span belongs; None: it is not traced.
         skip_history: Send it to those who are there and keep nothing.
+        idempotency_key: A repetition with the same key is answered as the first; empty: none.
     """
 
     channel: str
@@ -47,6 +49,7 @@ class Message:
     tags: Mapping[str, str] | None = None
     parent: Context | None = None
     skip_history: bool = False
+    idempotency_key: str = ""
 
 
 class Broker(Protocol):
@@ -81,14 +84,23 @@ class Broker(Protocol):
 class MemoryBroker:
     """The broker of a single process: nothing here ever waits."""
 
-    def __init__(self, hub: Hub, streams: MemoryStreams) -> None:
-        """Deliver to a hub and keep in streams."""
+    def __init__(self, hub: Hub, streams: MemoryStreams, results: IdempotencyCache) -> None:
+        """Deliver to a hub, keep in streams, and remember results."""
         self._hub = hub
         self._streams = streams
+        self._results = results
         self._presence = MemoryPresence()
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Keep a publication and hand it to the hub, in one step of the event loop."""
+        if not message.idempotency_key:
+            return self._publish(message)
+        key = (message.channel, message.idempotency_key)
+        if key not in self._results:
+            self._results[key] = self._publish(message)
+        return self._results[key]
+
+    def _publish(self, message: Message) -> StreamPosition | None:
         retention = None if message.skip_history else message.rule.retention
         keep: Keeper | None = None
         if retention is not None:

@@ -6,7 +6,8 @@ for private channels, ``#`` before the users a channel is limited to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.config.settings import ChannelOptions, GatewaySettings
@@ -41,6 +42,17 @@ class ChannelRule:
         kept = Retention(options.history_size, options.history_ttl) if options.history else None
         return cls(options, template, kept)
 
+    def overridden(self, changes: Mapping[str, bool]) -> ChannelRule:
+        """Return the rule with some options as one subscription has them.
+
+        Raises:
+            ProtocolError: Recovery or positioning lacks history (107).
+        """
+        options = self.options.model_copy(update=dict(changes))
+        if not options.history and (options.force_recovery or options.force_positioning):
+            raise bad_request("recovery and positioning need history in the channel's namespace")
+        return replace(self, options=options)
+
 
 class ChannelRules:
     """Finds the options of a channel and decides what a client may do in it."""
@@ -52,6 +64,11 @@ class ChannelRules:
             namespace.name: ChannelRule.of(namespace, f"{namespace.name}:*")
             for namespace in settings.namespaces
         }
+
+    @property
+    def default(self) -> ChannelRule:
+        """The rule of channels without a namespace."""
+        return self._default
 
     def rule(self, channel: str) -> ChannelRule:
         """Return the rule for a channel.

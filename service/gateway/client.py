@@ -83,6 +83,7 @@ class Subscription:
         recoverable: The client may recover what it missed when it comes back.
         info: What others may know of this subscription (``chan_info``), as JSON.
         shown: The ClientInfo that others have seen, as JSON; None while there is none.
+        expiry: Ends the subscription when it is not renewed; None: it does not end.
     """
 
     rule: ChannelRule
@@ -91,6 +92,7 @@ class Subscription:
     recoverable: bool = False
     info: bytes | None = None
     shown: bytes | None = None
+    expiry: Timer | None = None
 
 
 class Client:
@@ -109,6 +111,7 @@ class Client:
         "_expiry_timer",
         "_limits",
         "_on_close",
+        "_on_connected",
         "_on_lost_position",
         "_ping_timer",
         "_pong_timer",
@@ -139,6 +142,7 @@ class Client:
         limits: ClientLimits,
         clock: Clock,
         on_close: Callable[[Client, CloseReason], None],
+        on_connected: Callable[[Client], None],
         on_lost_position: Callable[[Client, str], None],
     ) -> None:
         """Take over the writing side of an open WebSocket.
@@ -148,12 +152,14 @@ class Client:
             limits: Bounds of the connection.
             clock: Time and timers.
             on_close: Told once, when nothing can be written any more.
+            on_connected: Told once, when it is known whose connection it is.
             on_lost_position: Told when a publication of a channel is missing.
         """
         self._transport = transport
         self._limits = limits
         self._clock = clock
         self._on_close = on_close
+        self._on_connected = on_connected
         self._on_lost_position = on_lost_position
         self.id = str(uuid.uuid4())
         self.state = State.OPEN
@@ -239,6 +245,7 @@ class Client:
         self.state = State.CONNECTED
         _cancel(self._stale_timer)
         self.renew(identity)
+        self._on_connected(self)
         interval = self._limits.ping_interval_s
         self._ping_timer = self._clock.call_later(
             random.uniform(interval / 2, interval), self._ping_periodically

@@ -112,6 +112,8 @@ def unrecoverable_position() -> ProtocolError:
 
 
 UNSUBSCRIBED: Final = CloseReason(2000, "server unsubscribe")
+SUBSCRIPTION_EXPIRED: Final = CloseReason(2501, "subscription expired")
+"""Ends a subscription, not a connection, after which clients subscribe with a new token."""
 LOST_POSITION: Final = CloseReason(2500, "insufficient state")
 """Ends a subscription, not a connection; clients subscribe again and recover."""
 
@@ -120,6 +122,7 @@ CONNECTION_IDLE: Final = CloseReason(3000, "connection idle")
 SHUTDOWN: Final = CloseReason(3001, "shutdown")
 INTERNAL_ERROR: Final = CloseReason(3004, "internal server error")
 CONNECTION_EXPIRED: Final = CloseReason(3005, "connection expired")
+SERVER_SUBSCRIPTION_EXPIRED: Final = CloseReason(3006, "subscription expired")
 SLOW: Final = CloseReason(3008, "slow")
 INSUFFICIENT_STATE: Final = CloseReason(3010, "insufficient state")
 NO_PONG: Final = CloseReason(3012, "no pong")
@@ -128,5 +131,7 @@ NO_PONG: Final = CloseReason(3012, "no pong")
 INVALID_TOKEN: Final = CloseReason(3500, "invalid token")
 BAD_REQUEST: Final = CloseReason(3501, "bad request")
 STALE: Final = CloseReason(3502, "stale")
+FORCE_DISCONNECT: Final = CloseReason(3503, "force disconnect")
+CHANNEL_LIMIT: Final = CloseReason(3505, "channel limit")
 PERMISSION_DENIED: Final = CloseReason(3507, "permission denied")
 NOT_AVAILABLE: Final = CloseReason(3508, "not available")

@@ -15,22 +15,20 @@ from typing import Any, Final
 from service import __version__
 from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.admission import Admission, check_state
 from service.gateway.authentication import Authenticator
 from service.gateway.back_ends import BackEnds
 from service.gateway.broker import Broker, Message
-from service.gateway.channels import ChannelRule, ChannelRules
+from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
+    INTERNAL_ERROR,
     NOT_AVAILABLE,
-    PERMISSION_DENIED,
-    STALE,
     DisconnectError,
     ProtocolError,
-    already_subscribed,
     bad_request,
     internal_error,
-    limit_exceeded,
     not_available,
 )
 from service.gateway.history import History
@@ -44,9 +42,10 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
-from service.gateway.proxy_messages import PublishAnswer, SubscribeAnswer
+from service.gateway.proxy import HeaderSource
+from service.gateway.proxy_messages import PublishAnswer
 from service.gateway.stats import GatewayStats
-from service.gateway.subscriptions import Subscriptions, Wish
+from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
@@ -94,6 +93,7 @@ class Commands:
         self._history = History(parts.broker, client_limit=settings.history_limit)
         self._rules = parts.rules
         self._tokens = parts.tokens
+        self._admission = Admission(settings, tokens=parts.tokens, rules=parts.rules)
         self._sampling = parts.sampling
         self._stats = parts.stats
         self._random = parts.random
@@ -108,8 +108,14 @@ class Commands:
             Method.PRESENCE: self._presence,
             Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
+            Method.SUB_REFRESH: self._refresh_subscription,
             Method.RPC: self._rpc,
         }
+
+    def opened(self, client: Client, headers: HeaderSource) -> None:
+        """Prepare a connection, with the headers of its request, before anything is read."""
+        if self._back_ends is not None:
+            self._back_ends.opened(client, headers)
 
     async def execute(self, client: Client, command: Command) -> bytes | None:
         """Execute one command and return its reply; None when there is none.
@@ -163,9 +169,9 @@ class Commands:
         if self._back_ends is not None:
             self._back_ends.take_headers(client, request)
         identity, data = await self._identify(client, request)
-        _check_state(client, State.CONNECTING)
+        brought_along = self._admission.brought_along(identity, request)
         client.connected(identity, self._random)
-        return {
+        result = {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             "ping": max(1, round(self._settings.ping_interval)),
@@ -173,45 +179,59 @@ class Commands:
             **({} if client.refresher is not None else self._tokens.expiry(identity)),
             **({} if data is None else {"data": Fragment(data)}),
         }
+        if brought_along:
+            result["subs"] = await self._subscribe_from_start(client, brought_along)
+        return result
 
     async def _identify(self, client: Client, request: Result) -> tuple[Identity, bytes | None]:
-        """Return who a client is, and what it is told beside that: by token, or by back end."""
+        """Return who a client is, and what a back end gives it beside that."""
         token = text_field(request, "token")
-        if token:
-            return await self._tokens.connection(token), None
-        if self._back_ends is not None and self._back_ends.identify:
-            answer = await self._back_ends.connection(client, request)
-            if answer is not None:
-                return self._back_ends.identity(answer), answer.data
-        if not self._settings.allow_anonymous:
-            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
-        return Identity(""), None
+        if not token and self._back_ends is not None and self._back_ends.identify:
+            known = await self._back_ends.connection(client, request)
+            check_state(client, State.CONNECTING)
+            if known is not None:
+                return known
+        return await self._admission.connection(client, token), None
+
+    async def _subscribe_from_start(
+        self, client: Client, brought_along: list[tuple[str, Grant, Wish]]
+    ) -> Result:
+        """Subscribe a connection to all of its channels, or end it: none is left out."""
+        try:
+            return {
+                channel: await self._subscriptions.subscribe(client, channel, grant, wish)
+                for channel, grant, wish in brought_along
+            }
+        except ProtocolError as error:
+            detail = f"a subscription it was given could not be made: {error}"
+            raise DisconnectError(INTERNAL_ERROR, detail) from error
 
     async def _subscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
-        rule = self._rules.rule(channel)
-        asked = self._back_ends if self._is_proxied(channel, rule) else None
-        if asked is None:
-            self._rules.check_subscribe(channel, client.user)
-        if request.get("token") or request.get("type"):
-            raise not_available()  # subscription tokens, map and shared-poll subscriptions
+        if request.get("type"):
+            raise not_available()  # map and shared-poll subscriptions
         if request.get("tf"):
             raise bad_request("tag filters are not available")
-        if channel in client.channels:
-            raise already_subscribed()
-        if len(client.channels) >= self._settings.max_channels_per_connection:
-            raise limit_exceeded()
-        wish, given = Wish.of(request), SubscribeAnswer()
-        if asked is not None:
-            given = await asked.subscription(client, channel, rule, request)
-            _check_state(client, State.CONNECTED)
-            if channel in client.channels:  # by the server API meanwhile
-                raise already_subscribed()
-        result = await self._subscriptions.subscribe(client, channel, rule, wish, info=given.info)
-        return result if given.data is None else {**result, "data": Fragment(given.data)}
+        wish = Wish.of(request)
+        token = text_field(request, "token")
+        back_ends = self._back_ends
+        if token or back_ends is None or not back_ends.decide_on_subscribing(channel):
+            grant = await self._admission.subscription(client, channel, token)
+        else:
+            grant = await self._admission.decided_subscription(
+                client, channel, lambda rule: back_ends.subscription(client, channel, rule, request)
+            )
+        return await self._subscriptions.subscribe(client, channel, grant, wish)
 
-    def _is_proxied(self, channel: str, rule: ChannelRule) -> bool:
-        return self._back_ends is not None and self._back_ends.decide_on_subscribing(channel, rule)
+    async def _refresh_subscription(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        if request.get("type"):
+            raise not_available()  # tracking of shared-poll subscriptions
+        token = text_field(request, "token")
+        given = await self._admission.subscription_refresh(client, channel, token)
+        self._subscriptions.inform(client, channel, given.info)
+        self._subscriptions.renew(client, channel, given.expires_at)
+        return self._tokens.expiry(given)
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -272,22 +292,10 @@ class Commands:
         return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
-        token = text_field(request, "token")
-        if not token:
-            raise DisconnectError(BAD_REQUEST, "a refresh without a token")
-        identity = await self._tokens.refresh(token, user=client.user)
-        _check_state(client, State.CONNECTED)
+        identity = await self._admission.refresh(client, text_field(request, "token"))
         client.renew(identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             **self._tokens.expiry(identity),
         }
-
-
-def _check_state(client: Client, expected: State) -> None:
-    """Give up on a client that was closed while its token was judged or a back end asked."""
-    if client.state is not expected:
-        raise DisconnectError(
-            client.close_reason or STALE, "it was closed before its command was done"
-        )

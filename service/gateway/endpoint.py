@@ -19,7 +19,7 @@ from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
-from service.gateway.proxy import HeaderSource
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions
 from service.pools.websocket import (
@@ -46,32 +46,21 @@ class WebSocketEndpoint:
         connections: WebSocketConnectionManager[Client],
         commands: Commands,
         subscriptions: Subscriptions,
+        sessions: Sessions,
         clock: Clock,
         stats: GatewayStats,
         instruments: Instruments,
-        on_open: Callable[[Client, HeaderSource], None],
     ) -> None:
-        """Use the parts that connections are made of.
-
-        Args:
-            settings: Those of the gateway.
-            connections: Admits and keeps them.
-            commands: Executes what they ask.
-            subscriptions: Ended with them.
-            clock: Time and timers.
-            stats: Where bytes are counted.
-            instruments: Where their life is recorded.
-            on_open: Given each of them with the headers of its request before anything is read.
-        """
+        """Use the parts that connections are made of."""
         self._settings = settings
         self._limits = ClientLimits.of(settings)
         self._connections = connections
         self._commands = commands
         self._subscriptions = subscriptions
+        self._sessions = sessions
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
-        self._on_open = on_open
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
 
@@ -121,9 +110,10 @@ class WebSocketEndpoint:
             limits=self._limits,
             clock=self._clock,
             on_close=self._on_close,
+            on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
-        self._on_open(client, request.headers)
+        self._commands.opened(client, request.headers)
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone
@@ -186,6 +176,7 @@ class WebSocketEndpoint:
     def _on_close(self, client: Client, reason: CloseReason) -> None:
         """Take the client out of its channels before anything else learns that it is gone."""
         self._subscriptions.end_all(client)
+        self._sessions.remove(client)
         if client.ended_by_us:  # the codes of clients are any number they like
             self._connections.count_close(reason.code)
 

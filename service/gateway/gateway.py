@@ -14,6 +14,8 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
+from service.gateway.api_clients import ClientMethods
+from service.gateway.api_publishing import PublishingMethods
 from service.gateway.authentication import Authenticator
 from service.gateway.back_ends import BackEnds
 from service.gateway.batcher import BatchLimits
@@ -24,10 +26,11 @@ from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
 from service.gateway.commands import CommandParts, Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
+from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
 from service.gateway.protocol import MAX_ENVELOPE_BYTES
-from service.gateway.proxy import HeaderSource, Proxy
-from service.gateway.refreshing import Refreshing
+from service.gateway.proxy import Proxy
+from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
@@ -78,9 +81,6 @@ class Gateway:
         """
         self._settings = settings
         self.proxy = _proxy(settings, pool, clock, random, instruments)
-        self._refreshing: Refreshing | None = None
-        if self.proxy is not None and self.proxy.refreshes:
-            self._refreshing = Refreshing(self.proxy, sampling=sampling, clock=clock, random=random)
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
             ConnectionPolicy(
@@ -110,15 +110,28 @@ class Gateway:
         self.streams = MemoryStreams(
             max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
         )
-        self.broker: Broker = MemoryBroker(self.hub, self.streams)
+        self.broker: Broker = MemoryBroker(self.hub, self.streams, IdempotencyCache(clock))
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
-        subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=settings.history_limit)
+        subscriptions = Subscriptions(
+            self.hub, self.broker, recovery_limit=settings.history_limit, clock=clock
+        )
+        sessions = Sessions()
         rules = ChannelRules(settings)
         self._authenticator = Authenticator(
             settings.token, settings.subscription_token, clock=clock, pool=pool
         )
+        self._back_ends: BackEnds | None = None
+        if self.proxy is not None:
+            self._back_ends = BackEnds(
+                self.proxy,
+                rules=rules,
+                sampling=sampling,
+                clock=clock,
+                random=random,
+                max_data_bytes=settings.max_queue_size - MAX_ENVELOPE_BYTES,
+            )
         commands = Commands(
             settings,
             CommandParts(
@@ -129,7 +142,7 @@ class Gateway:
                 sampling=sampling,
                 stats=self.stats,
                 random=random,
-                back_ends=self._back_ends(sampling, clock),
+                back_ends=self._back_ends,
             ),
         )
         self._endpoint = WebSocketEndpoint(
@@ -137,27 +150,23 @@ class Gateway:
             connections=self.connections,
             commands=commands,
             subscriptions=subscriptions,
+            sessions=sessions,
             clock=clock,
             stats=self.stats,
             instruments=instruments,
-            on_open=self._opened,
         )
         self._api = ServerAPI(
             settings,
             hub=self.hub,
-            broker=self.broker,
+            publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
+            clients=ClientMethods(
+                settings, sessions=sessions, subscriptions=subscriptions, rules=rules, clock=clock
+            ),
             connections=self.connections,
-            rules=rules,
             clock=clock,
             stats=self.stats,
             node=node,
         )
-
-    def _back_ends(self, sampling: MessageSampling, clock: Clock) -> BackEnds | None:
-        if self.proxy is None:
-            return None
-        max_data_bytes = self._settings.max_queue_size - MAX_ENVELOPE_BYTES
-        return BackEnds(self.proxy, sampling=sampling, clock=clock, max_data_bytes=max_data_bytes)
 
     def application(self) -> web.Application:
         """Return the application to listen with."""
@@ -166,6 +175,7 @@ class Gateway:
         application.router.add_get(PATH, self._endpoint.handle)
         for method in METHODS:
             application.router.add_post(f"/api/{method}", self._api.handler(method))
+        application.router.add_post("/api/publish_stream", self._api.publish_stream)
         application.router.add_get("/health", self._health)
         return application
 
@@ -180,15 +190,9 @@ class Gateway:
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
         async with self._positions, self._authenticator, AsyncExitStack() as stack:
-            if self._refreshing is not None:
-                await stack.enter_async_context(self._refreshing)
+            if self._back_ends is not None:
+                await stack.enter_async_context(self._back_ends)
             yield
-
-    def _opened(self, client: Client, headers: HeaderSource) -> None:
-        if self.proxy is not None:
-            client.headers = self.proxy.headers(headers)
-        if self._refreshing is not None:
-            client.refresher = self._refreshing.due
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

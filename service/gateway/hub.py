@@ -89,9 +89,16 @@ class _Joining(NamedTuple):
 
 
 class _Held(NamedTuple):
-    """What was written to others while a new subscriber's history was read."""
+    """What was written to others while a new subscriber's history was read.
+
+    Attributes:
+        seen: Sequence of the channel when the reading began.
+        position: Its position then.
+        items: What was written since.
+    """
 
     seen: int
+    position: StreamPosition | None
     items: list[Publication]
 
 
@@ -182,7 +189,7 @@ class Hub:
     def hold(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
         """Subscribe, but set aside what is published until ``release``."""
         channel = self._get(name, rule)
-        channel.held[subscriber] = _Held(channel.sequence, [])
+        channel.held[subscriber] = _Held(channel.sequence, channel.position, [])
         self._stats.subscriptions += 1
 
     def release(self, name: str, subscriber: Subscriber, top: StreamPosition) -> list[StreamItem]:
@@ -204,6 +211,9 @@ class Hub:
         if channel is None or held is None:
             return []
         if channel.position is None or channel.position.epoch != top.epoch:
+            if channel.position != held.position:
+                # Of two epochs, the one that came by itself is the newer.
+                raise DisconnectError(INSUFFICIENT_STATE, "history of an epoch that has ended")
             self._lose_positions(channel)
             channel.position = top
         later = _behind(top, held.items)

@@ -210,6 +210,11 @@ def encode_event(channel: str, kind: str, info: bytes) -> bytes:
     return encode({"push": {"channel": channel, kind: {"info": Fragment(info)}}})
 
 
+def encode_subscribe(channel: str, result: Mapping[str, Any]) -> bytes:
+    """Return the push that tells of a subscription a back end made; see ``SubscribeResult``."""
+    return encode({"push": {"channel": channel, "subscribe": result}})
+
+
 def encode_unsubscribe(channel: str, code: int, reason: str) -> bytes:
     """Return the push that ends a subscription from this side."""
     return encode({"push": {"channel": channel, "unsubscribe": {"code": code, "reason": reason}}})

@@ -44,7 +44,6 @@ from service.gateway.proxy_messages import (
     RefreshAnswer,
     RPCAnswer,
     RPCRequest,
-    SubscribeAnswer,
     encode_request,
     read_answer,
     read_connect,
@@ -54,6 +53,7 @@ from service.gateway.proxy_messages import (
     read_subscribe,
     required,
 )
+from service.gateway.tokens import SubscriptionGrant
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
@@ -247,7 +247,7 @@ class Proxy:
 
     async def subscribe(
         self, client: ProxyClient, request: ChannelRequest, *, parent: Context | None
-    ) -> SubscribeAnswer:
+    ) -> SubscriptionGrant:
         """Have a back end decide on a subscription; returning means that it is allowed.
 
         Args:
@@ -260,7 +260,7 @@ class Proxy:
             DisconnectError: The back end wants it.
         """
 
-        def read(body: bytes) -> SubscribeAnswer:
+        def read(body: bytes) -> SubscriptionGrant:
             answer = required(body, read_subscribe)
             self._check_size(answer.data, answer.info)
             return answer

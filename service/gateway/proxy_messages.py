@@ -9,16 +9,23 @@ from __future__ import annotations
 import binascii
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any, Final, TypeVar
 
 from service.codec import Fragment, JSONError, decode, decode_exactly, encode
 from service.gateway.codes import DisconnectError, GatewayError, ProtocolError
+from service.gateway.tokens import (
+    NO_OVERRIDE,
+    ServerSubscription,
+    SubscriptionGrant,
+    SubscriptionOverride,
+)
 from service.pools.websocket import CloseReason
 
 _MAX_REASON_BYTES: Final = 123
 """What a close frame has room for."""
+_OVERRIDES: Final = frozenset(each.name for each in fields(SubscriptionOverride))
 _MAX_TIME: Final = 2**53
 _UNFIT_REASON: Final = "disconnected by the back end"
 _ERROR_CODES: Final = range(100, 2000)
@@ -111,19 +118,6 @@ class RPCRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class SubscribeAnswer:
-    """A subscription that a back end allows.
-
-    Attributes:
-        info: What others may know of the client in this channel, as JSON; None: nothing.
-        data: For the client, as JSON; None: nothing.
-    """
-
-    info: bytes | None = None
-    data: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ConnectAnswer:
     """Who a connection belongs to.
 
@@ -133,6 +127,7 @@ class ConnectAnswer:
         info: What others may know of the client, as JSON; None: nothing.
         data: For the client, as JSON; None: nothing.
         meta: For later requests to back ends, as JSON; None: nothing.
+        subscriptions: Channels it is subscribed to from the start.
     """
 
     user: str
@@ -140,6 +135,7 @@ class ConnectAnswer:
     info: bytes | None = None
     data: bytes | None = None
     meta: bytes | None = None
+    subscriptions: tuple[ServerSubscription, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,20 +279,50 @@ def _reads_as_json(reason: str) -> bool:
 
 def read_connect(fields: Mapping[str, Any]) -> ConnectAnswer:
     """Read the result of a connect request; raises ``AnswerError``."""
-    _refuse(fields, "channels", "subs")
+    subscriptions = {channel: ServerSubscription(channel) for channel in _texts(fields, "channels")}
+    for channel, options in (_object(fields, "subs") or {}).items():
+        _check_encodable(channel, "subs")
+        if not isinstance(options, dict):
+            raise AnswerError("subs holds a channel whose options are not an object")
+        _refuse(options, "cache_recover")
+        subscriptions[channel] = ServerSubscription(
+            channel,
+            info=_payload(options, "info"),
+            data=_payload(options, "data"),
+            override=_override(options),
+        )
     return ConnectAnswer(
         user=_text(fields, "user"),
         expire_at=_time(fields),
         info=_payload(fields, "info"),
         data=_payload(fields, "data"),
         meta=_payload(fields, "meta", encoded=False),
+        subscriptions=tuple(subscriptions.values()),
     )
 
 
-def read_subscribe(fields: Mapping[str, Any]) -> SubscribeAnswer:
+def read_subscribe(fields: Mapping[str, Any]) -> SubscriptionGrant:
     """Read the result of a subscribe request; raises ``AnswerError``."""
-    _refuse(fields, "expire_at", "override")
-    return SubscribeAnswer(info=_payload(fields, "info"), data=_payload(fields, "data"))
+    expire_at = _time(fields)
+    return SubscriptionGrant(
+        info=_payload(fields, "info"),
+        data=_payload(fields, "data"),
+        expires_at=None if expire_at is None else float(expire_at),
+        override=_override(fields),
+    )
+
+
+def _override(fields: Mapping[str, Any]) -> SubscriptionOverride:
+    given: dict[str, bool] = {}
+    for name, value in (_object(fields, "override") or {}).items():
+        if value is None:
+            continue
+        if name not in _OVERRIDES:
+            raise AnswerError(f"override.{name:.50} cannot be honoured here")
+        if not isinstance(value, dict):
+            raise AnswerError(f'override.{name} is not an object such as {{"value": true}}')
+        given[name] = _flag(value, "value")
+    return SubscriptionOverride(**given) if given else NO_OVERRIDE
 
 
 def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
@@ -348,6 +374,16 @@ def _text(fields: Mapping[str, Any], name: str) -> str:
         return ""
     if not isinstance(value, str):
         raise AnswerError(f"{name} is not a string")
+    _check_encodable(value, name)
+    return value
+
+
+def _texts(fields: Mapping[str, Any], name: str) -> list[str]:
+    value = fields.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise AnswerError(f"{name} is not a list of strings")
     _check_encodable(value, name)
     return value
 

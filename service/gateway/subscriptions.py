@@ -10,17 +10,22 @@ publication since the client's position, or none and the position of now.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from alerts.clock import Clock
 from service.codec import Fragment, encode
 from service.gateway.broker import Broker
 from service.gateway.channels import ChannelRule
-from service.gateway.client import Client, Subscription
+from service.gateway.client import EXPIRY_GRACE_S, Client, Subscription
 from service.gateway.codes import (
+    BAD_REQUEST,
     INSUFFICIENT_STATE,
     LOST_POSITION,
+    SERVER_SUBSCRIPTION_EXPIRED,
+    SUBSCRIPTION_EXPIRED,
+    DisconnectError,
     internal_error,
     unrecoverable_position,
 )
@@ -29,8 +34,11 @@ from service.gateway.hub import Hub
 from service.gateway.presence import PresentClient
 from service.gateway.protocol import (
     encode_event,
+    encode_push,
+    encode_subscribe,
     encode_unsubscribe,
     flag_field,
+    join,
     number_field,
     text_field,
 )
@@ -76,24 +84,37 @@ class Wish:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a subscriber is given.
+
+    Attributes:
+        rule: The channel's rule, as it is for this subscription.
+        server_side: Whether a back end subscribes the client.
+        info: What others may know of this subscription, as JSON.
+        data: Passed on to the client, as JSON.
+        expires_at: Unix seconds at which it must have been renewed; None: never.
+    """
+
+    rule: ChannelRule
+    server_side: bool = False
+    info: bytes | None = None
+    data: bytes | None = None
+    expires_at: float | None = None
+
+
 class Subscriptions:
     """Begins and ends the subscriptions of all clients."""
 
-    def __init__(self, hub: Hub, broker: Broker, *, recovery_limit: int) -> None:
+    def __init__(self, hub: Hub, broker: Broker, *, recovery_limit: int, clock: Clock) -> None:
         """Deliver from a hub and recover from a broker, so many publications at most."""
+        self._clock = clock
         self._hub = hub
         self._broker = broker
         self._recovery_limit = recovery_limit
 
     async def subscribe(
-        self,
-        client: Client,
-        channel: str,
-        rule: ChannelRule,
-        wish: Wish = Wish(),
-        *,
-        server_side: bool = False,
-        info: bytes | None = None,
+        self, client: Client, channel: str, grant: Grant, wish: Wish = Wish()
     ) -> dict[str, Any]:
         """Subscribe a client that has no subscription to the channel and may have one.
 
@@ -103,10 +124,8 @@ class Subscriptions:
         Args:
             client: Who.
             channel: To what.
-            rule: The channel's rule.
+            grant: What the client is given.
             wish: What the client asks for; the rule decides what it gets.
-            server_side: Whether a back end subscribes it.
-            info: What others may know of this subscription, as JSON.
 
         Returns:
             The fields of the protocol's SubscribeResult.
@@ -115,7 +134,67 @@ class Subscriptions:
             ProtocolError: What was missed cannot be recovered, and this was to be refused (112).
             DisconnectError: Publications are missing (3010).
         """
-        options = rule.options
+        result, missed = await self._begin(client, channel, grant, wish)
+        if missed is not None:
+            result |= {
+                "recovered": True,
+                "publications": [Fragment(item.body) for item in missed],
+            }
+        if wish.recover is not None and client.channels[channel].recoverable:
+            result["was_recovering"] = True
+        if grant.expires_at is not None and not grant.server_side:
+            left_s = grant.expires_at - self._clock.time()
+            result |= {"expires": True, "ttl": max(1, round(left_s))}
+        return result
+
+    async def subscribe_at_connect(
+        self, client: Client, grants: Mapping[str, Grant], request: Mapping[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Subscribe a client that is connecting to what a back end says it is subscribed to.
+
+        Args:
+            client: Who.
+            grants: What it is given, by channel; all of them server-side.
+            request: The connect command, in whose ``subs`` the client says where it was.
+
+        Returns:
+            The field ``subs`` of the connect result.
+
+        Raises:
+            DisconnectError: The command breaks the protocol (3501), or publications are missing
+                (3010).
+        """
+        positions = request.get("subs") or {}
+        if not isinstance(positions, dict):
+            raise DisconnectError(BAD_REQUEST, "subs is not an object")
+        results: dict[str, dict[str, Any]] = {}
+        for channel, grant in grants.items():
+            position = positions.get(channel) or {}
+            if not isinstance(position, dict):
+                raise DisconnectError(BAD_REQUEST, "subs has a channel that is not an object")
+            results[channel] = await self.subscribe(client, channel, grant, Wish.of(position))
+        return results
+
+    async def subscribe_at_run_time(
+        self, client: Client, channel: str, grant: Grant, wish: Wish = Wish()
+    ) -> None:
+        """Subscribe a connected client on behalf of a back end, and tell the client.
+
+        What it recovers follows as publications in the same frame. See ``subscribe``.
+
+        Raises:
+            DisconnectError: Publications are missing (3010).
+        """
+        result, missed = await self._begin(client, channel, grant, wish)
+        pushes = [encode_push(channel, item.body) for item in missed or ()]
+        frame = text_frame(join([encode_subscribe(channel, result), *pushes]))
+        client.write(frame, len(pushes))
+
+    async def _begin(
+        self, client: Client, channel: str, grant: Grant, wish: Wish
+    ) -> tuple[dict[str, Any], list[StreamItem] | None]:
+        """Subscribe; return what the client must know, and what it missed if that is all of it."""
+        rule, options = grant.rule, grant.rule.options
         recoverable = options.force_recovery or (options.allow_recovery and wish.recoverable)
         positioned = (
             recoverable
@@ -124,17 +203,18 @@ class Subscriptions:
         )
         client.channels[channel] = Subscription(
             rule,
-            server_side=server_side,
+            server_side=grant.server_side,
             positioned=positioned,
             recoverable=recoverable,
-            info=info,
+            info=grant.info,
         )
+        result: dict[str, Any] = {}
+        missed = None
         try:
             if positioned:
-                result = await self._subscribe_positioned(client, channel, rule, wish)
+                result, missed = await self._subscribe_positioned(client, channel, rule, wish)
             else:
                 self._hub.subscribe(channel, rule, client)
-                result = {}
         except BaseException:
             self.end(client, channel)
             raise
@@ -142,13 +222,47 @@ class Subscriptions:
             self._hub.listen(channel, client)
         if options.presence or options.join_leave:
             self._show(client, channel)
-        return result
+        if grant.data is not None:
+            result["data"] = Fragment(grant.data)
+        self.renew(client, channel, grant.expires_at)
+        return result, missed
+
+    def renew(self, client: Client, channel: str, expires_at: float | None) -> None:
+        """Let a subscription last until a time in Unix seconds, and a grace; None: for ever."""
+        subscription = client.channels[channel]
+        if subscription.expiry is not None:
+            subscription.expiry.cancel()
+        expiry = None
+        if expires_at is not None:
+            expiry = self._clock.call_later(
+                max(0.0, expires_at - self._clock.time()) + EXPIRY_GRACE_S,
+                lambda: self._expire(client, channel),
+            )
+        client.channels[channel] = replace(subscription, expiry=expiry)
+
+    def inform(self, client: Client, channel: str, info: bytes | None) -> None:
+        """Change what others may know of a subscription from now on, as JSON."""
+        subscription = client.channels[channel]
+        client.channels[channel] = replace(subscription, info=info)
+        if subscription.shown is not None:
+            shown = encode(client.info(channel))
+            client.channels[channel] = replace(subscription, info=info, shown=shown)
+            if subscription.rule.options.presence:
+                self._broker.enter(channel, client.id, PresentClient(client.user, shown))
+
+    def _expire(self, client: Client, channel: str) -> None:
+        if client.channels[channel].server_side:
+            client.close(SERVER_SUBSCRIPTION_EXPIRED)
+        else:
+            self.unsubscribe(client, channel, SUBSCRIPTION_EXPIRED)
 
     def end(self, client: Client, channel: str) -> Subscription | None:
         """End a subscription without a word, and return it; None when there was none."""
         subscription = client.channels.pop(channel, None)
         if subscription is not None:
             self._hub.unsubscribe(channel, client)
+            if subscription.expiry is not None:
+                subscription.expiry.cancel()
             if subscription.shown is not None:
                 self._hide(client, channel, subscription.rule, subscription.shown)
         return subscription
@@ -197,7 +311,7 @@ class Subscriptions:
 
     async def _subscribe_positioned(
         self, client: Client, channel: str, rule: ChannelRule, wish: Wish
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], list[StreamItem] | None]:
         subscription = client.channels[channel]
         recover = wish.recover if subscription.recoverable else None
         self._hub.hold(channel, rule, client)
@@ -211,15 +325,9 @@ class Subscriptions:
         result: dict[str, Any] = {"positioned": True, "epoch": page.top.epoch}
         if subscription.recoverable:
             result["recoverable"] = True
-        if recover is not None:
-            result["was_recovering"] = True
         if recover is not None and recovered:
-            result["recovered"] = True
-            result["offset"] = recover.offset
-            result["publications"] = _bodies([*page.items, *later])
-        else:
-            result["offset"] = later[-1].offset if later else page.top.offset
-        return result
+            return result | {"offset": recover.offset}, [*page.items, *later]
+        return result | {"offset": later[-1].offset if later else page.top.offset}, None
 
     def _query(self, recover: StreamPosition | None) -> StreamQuery:
         if recover is None:
@@ -234,7 +342,3 @@ def _is_whole(page: StreamPage, since: StreamPosition) -> bool:
     if not page.items:
         return since.offset == page.top.offset
     return page.items[0].offset == since.offset + 1 and page.items[-1].offset == page.top.offset
-
-
-def _bodies(items: Sequence[StreamItem]) -> list[object]:
-    return [Fragment(item.body) for item in items]

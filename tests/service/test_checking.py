@@ -148,6 +148,16 @@ def test_a_short_secret_of_subscription_tokens_is_doubtful_too() -> None:
     ]
 
 
+def test_a_key_set_that_can_be_changed_on_its_way_is_doubtful() -> None:
+    """Over plain HTTP, unless it stays on this machine."""
+    for url in ("https://id.example.org/keys", "http://127.0.0.1/keys", "http://localhost/keys"):
+        assert doubts_of(gateway={"token": {"jwks_url": url}}) == []
+    assert doubts_of(gateway={"token": {"jwks_url": "http://id.example.org/keys"}}) == [
+        "gateway.token.jwks_url: what comes over http can be changed on its way, and so who may "
+        "sign; take https"
+    ]
+
+
 def test_a_check_that_may_outlast_its_interval_is_doubtful() -> None:
     """With an interval of its own or the common one; as long as the interval is fine."""
     http = {"url": "http://localhost/"}

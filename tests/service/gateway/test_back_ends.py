@@ -217,15 +217,83 @@ async def test_a_back_end_decides_on_subscriptions():
     ]
 
 
-@pytest.mark.parametrize("answer", [{}, [], {"result": None}, {"result": {"expire_at": 2**40}}])
-async def test_what_is_no_permission_allows_nothing(answer: Any):
-    """Neither an empty object nor a permission that could not be kept to."""
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        ({}, 100),
+        ([], 100),
+        ({"result": None}, 100),
+        ({"result": {"override": {"unknown": {"value": True}}}}, 100),
+        ({"result": {"expire_at": 1}}, 110),
+    ],
+)
+async def test_what_is_no_permission_allows_nothing(answer: Any, code: int):
+    """Neither an empty object nor a permission that cannot be kept to or is over."""
     async with back_end() as upstream:
         upstream.says(answer)
         async with running_gateway(**subscribing(upstream)) as running, running.client() as client:
             reply = await client.call(subscribe={"channel": "chat"})
 
-            assert (reply["error"]["code"], running.gateway.stats.subscriptions) == (100, 0)
+            assert (reply["error"]["code"], running.gateway.stats.subscriptions) == (code, 0)
+
+
+async def test_a_subscription_lasts_and_has_options_as_the_back_end_says():
+    """The client learns when to bring a token; one without it is told to subscribe again."""
+    clock = ManualClock()
+    async with back_end() as upstream:
+        settings = subscribing(upstream)
+        settings["channels"]["allow_presence_for_subscriber"] = True
+        settings["channels"]["presence"] = True
+        async with (
+            running_gateway(
+                clock=clock, ping_interval="1h", idle_timeout="1h", **settings
+            ) as running,
+            running.client() as client,
+        ):
+            result = {
+                "expire_at": round(clock.time()) + 60,
+                "override": {"presence": {"value": False}},
+            }
+            upstream.says({"result": result})
+            reply = await client.call(subscribe={"channel": "chat"})
+            shown = await client.call(presence={"channel": "chat"})
+            await clock.advance(60 + 26)
+            ended = (await client.reply())["push"]["unsubscribe"]["code"]
+
+    assert (reply["subscribe"]["expires"], reply["subscribe"]["ttl"]) == (True, 60)
+    assert shown["presence"]["presence"] == {}
+    assert ended == 2501
+
+
+async def test_a_back_end_subscribes_a_client_from_the_start():
+    """What is published there reaches it without a command of its own."""
+    async with back_end() as upstream:
+        upstream.says(
+            {"result": {"user": "56", "channels": ["news"], "subs": {"mine": {"data": 1}}}}
+        )
+        async with (
+            running_gateway(**asking(upstream, "connect")) as running,
+            running.client() as client,
+        ):
+            await running.publish("news", "hello")
+            published = await client.published()
+            upstream.says({"result": {"user": "56", "channels": ["unknown:x"]}})
+            async with running.client(connect=False) as other:
+                refused = (await other.call(connect={}))["error"]["code"]
+
+    assert client.connect_result["subs"] == {"news": {}, "mine": {"data": 1}}
+    assert (published, refused) == ("hello", 102)
+
+
+async def test_a_token_goes_before_the_back_end():
+    """A subscription with a token of its own is not asked about."""
+    token = jwt.encode({"sub": "", "channel": "chat"}, SECRET)
+    async with back_end() as upstream:
+        settings = {**subscribing(upstream), "token": {"hmac_secret": SECRET}}
+        async with running_gateway(**settings) as running, running.client() as client:
+            assert "subscribe" in await client.call(subscribe={"channel": "chat", "token": token})
+
+    assert upstream.asked == []
 
 
 async def test_channels_whose_name_says_for_whom_they_are_are_not_asked_about():

@@ -16,7 +16,6 @@ from service.gateway.proxy_messages import (
     PublishAnswer,
     RefreshAnswer,
     RPCAnswer,
-    SubscribeAnswer,
     encode_request,
     read_answer,
     read_connect,
@@ -26,6 +25,7 @@ from service.gateway.proxy_messages import (
     read_subscribe,
     required,
 )
+from service.gateway.tokens import ServerSubscription, SubscriptionGrant, SubscriptionOverride
 
 CLIENT = ProxyClient("9336a229", "56", meta=b'{"tier":"gold"}')
 READERS = [read_connect, read_publish, read_refresh, read_rpc, read_subscribe]
@@ -88,21 +88,44 @@ def test_null_is_data_and_absence_is_none():
                 "expire_at": 1700000000,
                 "info": {"n": 1},
                 "data": "hi",
-                "channels": [],
+                "channels": ["a", "b"],
+                "subs": {"b": {"data": 1, "override": {"presence": {"value": True}}}},
                 "meta": {"m": 1},
             },
-            ConnectAnswer("56", 1700000000, b'{"n":1}', b'"hi"', b'{"m":1}'),
+            ConnectAnswer(
+                "56",
+                1700000000,
+                b'{"n":1}',
+                b'"hi"',
+                b'{"m":1}',
+                (
+                    ServerSubscription("a"),
+                    ServerSubscription(
+                        "b", data=b"1", override=SubscriptionOverride(presence=True)
+                    ),
+                ),
+            ),
         ),
         (read_connect, {}, ConnectAnswer("")),
         (
             read_subscribe,
             {"info": {"role": "mod"}, "data": [1], "expire_at": 0, "override": {}},
-            SubscribeAnswer(b'{"role":"mod"}', b"[1]"),
+            SubscriptionGrant(b'{"role":"mod"}', b"[1]"),
         ),
         (
             read_publish,
             {"data": 2, "skip_history": True, "tags": {"a": "b"}},
             PublishAnswer(b"2", True, {"a": "b"}),
+        ),
+        (
+            read_subscribe,
+            {
+                "expire_at": 1700000000,
+                "override": {"join_leave": {}, "force_recovery": None},
+            },
+            SubscriptionGrant(
+                expires_at=1.7e9, override=SubscriptionOverride(join_leave=False)
+            ),
         ),
         (read_publish, {}, PublishAnswer()),
         (read_refresh, {"expired": True}, RefreshAnswer(expired=True)),
@@ -184,6 +207,10 @@ def test_what_is_no_answer_is_refused(body: bytes, complaint: str):
     [
         (read_connect, {"user": 56}),
         (read_connect, {"expire_at": -1}),
+        (read_connect, {"channels": "a"}),
+        (read_connect, {"channels": [1]}),
+        (read_connect, {"subs": {"a": 1}}),
+        (read_subscribe, {"override": {"presence": True}}),
         (read_connect, {"expire_at": 2**60}),
         (read_publish, {"tags": {"a": 1}}),
         (read_publish, {"tags": ["a"]}),
@@ -200,10 +227,8 @@ def test_fields_of_another_kind_are_refused(read: Any, result: Any):
 @pytest.mark.parametrize(
     ("read", "result"),
     [
-        (read_connect, {"user": "56", "channels": ["news"]}),
-        (read_connect, {"user": "56", "subs": {"news": {}}}),
-        (read_subscribe, {"expire_at": 1700000000}),
-        (read_subscribe, {"override": {"presence": {"value": True}}}),
+        (read_connect, {"user": "56", "subs": {"news": {"cache_recover": True}}}),
+        (read_subscribe, {"override": {"delta": {"value": True}}}),
         (read_publish, {"idempotency_key": "k"}),
         (read_publish, {"version": 2, "version_epoch": "e"}),
     ],

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import NoOpTracer
 
 from alerts.clock import ManualClock
-from service.codec import decode
+from service.codec import decode, encode
 from service.config.settings import GatewaySettings
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import MemoryBroker, Message
@@ -18,11 +18,12 @@ from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import DisconnectError
 from service.gateway.hub import Hub
+from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
 from service.gateway.protocol import Method, encode_result
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams, Retention, StreamPosition, StreamQuery
-from service.gateway.subscriptions import Subscriptions, Wish
+from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
 from service.gateway.tracing import PublicationTracing
 from service.pools.websocket import CloseReason
@@ -314,8 +315,8 @@ class Wire(asyncio.Transport):
 class LateBroker(MemoryBroker):
     """A broker whose history is on its way for as long as a test likes."""
 
-    def __init__(self, hub, streams) -> None:
-        super().__init__(hub, streams)
+    def __init__(self, hub, streams, results) -> None:
+        super().__init__(hub, streams, results)
         self.gates: list[asyncio.Event] = []
 
     async def read(self, channel, query):
@@ -341,8 +342,8 @@ class World:
             stats=GatewayStats(),
         )
         self.streams = MemoryStreams(max_bytes=1 << 20, meta_ttl_s=600.0, clock=clock)
-        self.broker = LateBroker(self.hub, self.streams)
-        self.subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=4)
+        self.broker = LateBroker(self.hub, self.streams, IdempotencyCache(clock))
+        self.subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=4, clock=clock)
         self.log: dict[tuple[str, int], int] = {}
         self.number = 0
         self.apps = [App(self) for _ in range(3)]
@@ -405,6 +406,7 @@ class App:
                 limits=ClientLimits(1e6, 1.0, 1e6, 1 << 20),
                 clock=self.world.clock,
                 on_close=lambda client, reason: self.world.subscriptions.end_all(client),
+                on_connected=lambda client: None,
                 on_lost_position=self.world.subscriptions.lose_position,
             )
             self.client.connected(Identity("u"), Random(1))
@@ -428,7 +430,9 @@ class App:
     async def _subscribe(self, client: Client) -> None:
         wish = Wish(recover=self.position)
         try:
-            result = await self.world.subscriptions.subscribe(client, "a", self.world.rule, wish)
+            result = await self.world.subscriptions.subscribe(
+                client, "a", Grant(self.world.rule), wish
+            )
         except DisconnectError as error:
             client.close(error.close)
             return
@@ -473,6 +477,34 @@ class App:
         assert publication["offset"] == self.position.offset + 1
         self.position = StreamPosition(publication["offset"], self.position.epoch)
         assert publication["data"] == self.world.log[self.position.epoch, self.position.offset]
+
+
+async def test_subscriptions_of_a_connect_recover_by_their_channel():
+    """Where the client was stands in ``subs`` of its connect command."""
+    clock = ManualClock()
+    world = World(clock, BatchLimits())
+    for _ in range(3):
+        await world.publish()
+    epoch = world.streams.read("a", StreamQuery(limit=0)).top.epoch
+    app = world.apps[0]
+    app.connect()
+    assert app.client is not None
+    grants = {"a": Grant(world.rule, server_side=True, data=b"7")}
+
+    answer = asyncio.create_task(
+        world.subscriptions.subscribe_at_connect(
+            app.client, grants, {"subs": {"a": {"recover": True, "epoch": epoch, "offset": 1}}}
+        )
+    )
+    await clock.settle()
+    await world.open_all()
+
+    subs = decode(encode(await answer))
+    assert subs["a"]["recovered"] is True
+    assert [item["offset"] for item in subs["a"]["publications"]] == [2, 3]
+    assert subs["a"]["data"] == 7
+    with pytest.raises(DisconnectError, match="not an object"):
+        await world.subscriptions.subscribe_at_connect(app.client, grants, {"subs": {"a": 1}})
 
 
 events = st.lists(
@@ -525,8 +557,9 @@ async def settle(world: World) -> None:
     """Let everything that is on its way arrive, and look once for lost positions."""
     await world.open_all()
     await world.clock.advance(1)
+    broker = MemoryBroker(world.hub, world.streams, IdempotencyCache(world.clock))
     check = asyncio.create_task(
-        PositionCheck(world.hub, MemoryBroker(world.hub, world.streams), interval_s=40,
+        PositionCheck(world.hub, broker, interval_s=40,
                       clock=world.clock).check()
     )  # fmt: skip
     await world.clock.advance(2)
