@@ -195,6 +195,7 @@ PromQLFeature = Annotated[str, AfterValidator(known_feature)]
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _OWN_HEADERS = frozenset(
     (
+        "accept-encoding",
         "connection",
         "content-encoding",
         "content-length",

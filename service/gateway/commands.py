@@ -263,6 +263,7 @@ class Commands:
                 tags=given.tags or None,
                 parent=parent,
                 skip_history=given.skip_history,
+                idempotency_key=given.idempotency_key,
             )
         )
         return {}

@@ -27,6 +27,7 @@ _MAX_REASON_BYTES: Final = 123
 """What a close frame has room for."""
 _OVERRIDES: Final = frozenset(each.name for each in fields(SubscriptionOverride))
 _MAX_TIME: Final = 2**53
+_MAX_KEY_LENGTH: Final = 256
 _UNFIT_REASON: Final = "disconnected by the back end"
 _ERROR_CODES: Final = range(100, 2000)
 _CLOSE_CODES: Final = range(3000, 5000)
@@ -146,11 +147,13 @@ class PublishAnswer:
         data: Publish this instead, as JSON; None: what the client sent.
         skip_history: Whether it is kept out of the history.
         tags: Text by name for subscribers.
+        idempotency_key: Of publications with the same one only the first is published; empty: none.
     """
 
     data: bytes | None = None
     skip_history: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    idempotency_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +330,10 @@ def _override(fields: Mapping[str, Any]) -> SubscriptionOverride:
 
 def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
     """Read the result of a publish request; raises ``AnswerError``."""
-    _refuse(fields, "idempotency_key", "version", "version_epoch", "delta")
+    _refuse(fields, "version", "version_epoch", "delta")
+    key = _text(fields, "idempotency_key")
+    if len(key) > _MAX_KEY_LENGTH:
+        raise AnswerError(f"idempotency_key is longer than {_MAX_KEY_LENGTH} characters")
     tags = _object(fields, "tags") or {}
     if not all(isinstance(value, str) for value in tags.values()):
         raise AnswerError("tags are not text by name")
@@ -336,6 +342,7 @@ def read_publish(fields: Mapping[str, Any]) -> PublishAnswer:
         data=_payload(fields, "data"),
         skip_history=_flag(fields, "skip_history"),
         tags=tags,
+        idempotency_key=key,
     )
 
 

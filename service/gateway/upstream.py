@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum, auto
 from random import Random
 from typing import Final, TypeVar
 
 from alerts.clock import Clock
 from service.config.proxy_settings import UpstreamSettings
-from service.gateway.circuit import CircuitBreaker
+from service.gateway.circuit import CircuitBreaker, Permit
 from service.gateway.codes import DisconnectError, GatewayError, ProtocolError
 from service.gateway.proxy_messages import AnswerError, ProxyClient
 from service.pools.errors import HTTPFailure, HTTPRequestError
@@ -51,17 +51,25 @@ class Outcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Evidence(Enum):
+    """What a call says about a back end."""
+
+    WORKS = auto()
+    FAILS = auto()
+    NONE = auto()
+
+
 class UpstreamError(GatewayError):
     """A back end that could not be asked, or gave no usable answer.
 
     Attributes:
         outcome: Which of the known ways it was.
-        is_its_fault: Whether this says that the back end does not work.
+        evidence: What it says about the back end.
     """
 
-    def __init__(self, outcome: Outcome, detail: str, *, is_its_fault: bool = True) -> None:
+    def __init__(self, outcome: Outcome, detail: str, evidence: Evidence = Evidence.FAILS) -> None:
         self.outcome = outcome
-        self.is_its_fault = is_its_fault
+        self.evidence = evidence
         super().__init__(detail)
 
 
@@ -145,22 +153,22 @@ class Upstream:
         try:
             answer = await self._exchange(body, self._headers(client), changes_nothing)
             result = self._read(answer, read)
-        except (ProtocolError, DisconnectError):
-            self.circuit.succeeded(permit)
-            raise
-        except UpstreamError as error:
-            if error.is_its_fault:
-                self.circuit.failed(permit)
-            else:
-                self.circuit.abandoned(permit)
-            raise
-        except BaseException:  # a cancellation: nothing was learned
-            self.circuit.abandoned(permit)
+        except BaseException as error:
+            self._judge(permit, _shows(error))
             raise
         finally:
             self.stats.active -= 1
-        self.circuit.succeeded(permit)
+        self._judge(permit, Evidence.WORKS)
         return result
+
+    def _judge(self, permit: Permit, evidence: Evidence) -> None:
+        match evidence:
+            case Evidence.WORKS:
+                self.circuit.succeeded(permit)
+            case Evidence.FAILS:
+                self.circuit.failed(permit)
+            case Evidence.NONE:
+                self.circuit.abandoned(permit)
 
     async def _exchange(
         self, body: bytes, headers: Mapping[str, str], changes_nothing: bool
@@ -225,7 +233,7 @@ class Upstream:
         return UpstreamError(
             Outcome.STATUS,
             f"it answered with the status {status}{hint}",
-            is_its_fault=not 400 <= status < 500,
+            Evidence.WORKS if 400 <= status < 500 else Evidence.FAILS,
         )
 
 
@@ -233,5 +241,13 @@ def _failure(error: HTTPRequestError) -> UpstreamError:
     return UpstreamError(
         Outcome.TIMEOUT if error.reason in _TIMEOUTS else Outcome.TRANSPORT,
         str(error),
-        is_its_fault=error.reason not in _OURS,
+        Evidence.NONE if error.reason in _OURS else Evidence.FAILS,
     )
+
+
+def _shows(error: BaseException) -> Evidence:
+    """Return what it says about a back end that a call ended with an error."""
+    if isinstance(error, UpstreamError):
+        return error.evidence
+    answered = isinstance(error, ProtocolError | DisconnectError)
+    return Evidence.WORKS if answered else Evidence.NONE  # a cancellation

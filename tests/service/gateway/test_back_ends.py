@@ -370,6 +370,18 @@ async def test_a_back_end_decides_on_publications():
     assert len(upstream.asked) == 4
 
 
+async def test_a_back_end_can_have_repetitions_left_out():
+    """Of publications with the same idempotency key only the first reaches subscribers."""
+    async with back_end() as upstream:
+        async with running_gateway(**publishing(upstream)) as running, running.client() as client:
+            await client.subscribe("chat")
+            for key in ("a", "a", "b"):
+                upstream.says({"result": {"idempotency_key": key}})
+                await client.call(publish={"channel": "chat", "data": key})
+
+            assert [await client.published() for _ in range(2)] == ["a", "b"]
+
+
 async def test_a_publication_that_may_have_been_seen_is_not_asked_about_again():
     """A connection that broke says nothing about what the back end did."""
     async with raw_server() as port:

@@ -361,6 +361,23 @@ async def test_client_errors_do_not_open_the_circuit():
         await call(proxy)
 
 
+async def test_a_client_error_as_the_answer_to_a_trial_closes_the_circuit():
+    """What answers works again."""
+    clock = ManualClock()
+    circuit = {"failure_threshold": 1, "open_for": "1s"}
+    async with (
+        back_end() as upstream,
+        proxy_to(upstream.url(), clock=clock, circuit=circuit) as proxy,
+    ):
+        upstream.says({}, status=500)
+        await refused(proxy)
+        await clock.advance(1)
+        upstream.says({}, status=404)
+        await refused(proxy)
+
+        assert usual(proxy).circuit.state is CircuitState.CLOSED
+
+
 async def test_no_more_calls_are_in_flight_than_settings_allow():
     """One more is told to come back, and a call that ends makes room."""
     release = asyncio.Event()

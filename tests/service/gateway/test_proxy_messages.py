@@ -114,8 +114,8 @@ def test_null_is_data_and_absence_is_none():
         ),
         (
             read_publish,
-            {"data": 2, "skip_history": True, "tags": {"a": "b"}},
-            PublishAnswer(b"2", True, {"a": "b"}),
+            {"data": 2, "skip_history": True, "tags": {"a": "b"}, "idempotency_key": "k"},
+            PublishAnswer(b"2", True, {"a": "b"}, "k"),
         ),
         (
             read_subscribe,
@@ -214,6 +214,7 @@ def test_what_is_no_answer_is_refused(body: bytes, complaint: str):
         (read_connect, {"expire_at": 2**60}),
         (read_publish, {"tags": {"a": 1}}),
         (read_publish, {"tags": ["a"]}),
+        (read_publish, {"idempotency_key": "k" * 300}),
         (read_publish, {"skip_history": "yes"}),
         (read_refresh, {"expired": 1}),
     ],
@@ -229,7 +230,7 @@ def test_fields_of_another_kind_are_refused(read: Any, result: Any):
     [
         (read_connect, {"user": "56", "subs": {"news": {"cache_recover": True}}}),
         (read_subscribe, {"override": {"delta": {"value": True}}}),
-        (read_publish, {"idempotency_key": "k"}),
+        (read_publish, {"delta": True}),
         (read_publish, {"version": 2, "version_epoch": "e"}),
     ],
 )
