@@ -139,7 +139,7 @@ class Commands:
         text_field(request, "name", max_length=_MAX_NAME)
         text_field(request, "version", max_length=_MAX_VERSION)
         identity = await self._admission.connection(client, text_field(request, "token"))
-        brought_along = self._admission.brought_along(identity, request)
+        grants = self._admission.brought_along(identity)
         client.connected(identity, self._random)
         result = {
             "client": client.id,
@@ -148,19 +148,16 @@ class Commands:
             "pong": True,
             **self._tokens.expiry(identity),
         }
-        if brought_along:
-            result["subs"] = await self._subscribe_from_start(client, brought_along)
+        if grants:
+            result["subs"] = await self._subscribe_from_start(client, grants, request)
         return result
 
     async def _subscribe_from_start(
-        self, client: Client, brought_along: list[tuple[str, Grant, Wish]]
+        self, client: Client, grants: Mapping[str, Grant], request: Result
     ) -> Result:
         """Subscribe a connection to all of its channels, or end it: none is left out."""
         try:
-            return {
-                channel: await self._subscriptions.subscribe(client, channel, grant, wish)
-                for channel, grant, wish in brought_along
-            }
+            return await self._subscriptions.subscribe_at_connect(client, grants, request)
         except ProtocolError as error:
             detail = f"a subscription of its token could not be made: {error}"
             raise DisconnectError(INTERNAL_ERROR, detail) from error
