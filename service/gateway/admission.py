@@ -5,9 +5,9 @@ Source: Centrifugo documentation, "Client JWT authentication" and "Channel JWT a
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
-from typing import Any, Final
+from typing import Final
 
 from service.config.settings import GatewaySettings
 from service.gateway.authentication import Authenticator
@@ -25,7 +25,7 @@ from service.gateway.codes import (
     limit_exceeded,
     permission_denied,
 )
-from service.gateway.subscriptions import Grant, Wish
+from service.gateway.subscriptions import Grant
 from service.gateway.tokens import Identity, SubscriptionGrant, SubscriptionOverride
 
 _MAX_OVERRIDDEN: Final = 1000
@@ -88,30 +88,25 @@ class Admission:
             meta=before.meta if identity.meta is None else identity.meta,
         )
 
-    def brought_along(
-        self, identity: Identity, request: Mapping[str, Any]
-    ) -> list[tuple[str, Grant, Wish]]:
-        """Return the channels that a connection is subscribed to from the start.
-
-        Args:
-            identity: Who connects.
-            request: The connect command, with the positions the client had.
+    def brought_along(self, identity: Identity) -> dict[str, Grant]:
+        """Return what a connection is given from the start, by channel.
 
         Raises:
             ProtocolError: A channel is none (107) or unknown (102), or has no history to recover
                 from (107).
-            DisconnectError: They are too many (3505), or the positions are none (3501).
+            DisconnectError: They are too many (3505).
         """
         if len(identity.subscriptions) > self._settings.max_channels_per_connection:
             raise DisconnectError(CHANNEL_LIMIT, "a token for more channels than one may have")
-        positions = _section(request, "subs")
-        found: list[tuple[str, Grant, Wish]] = []
-        for given in identity.subscriptions:
-            rule = self._rule(self._rules.rule(given.channel), given.override)
-            grant = Grant(rule, server_side=True, info=given.info, data=given.data)
-            wish = Wish.of(_section(positions, given.channel))
-            found.append((given.channel, grant, replace(wish, reject_unrecovered=False)))
-        return found
+        return {
+            given.channel: Grant(
+                self._rule(self._rules.rule(given.channel), given.override),
+                server_side=True,
+                info=given.info,
+                data=given.data,
+            )
+            for given in identity.subscriptions
+        }
 
     async def subscription(self, client: Client, channel: str, token: str) -> Grant:
         """Return what a client that wants to subscribe is given.
@@ -222,15 +217,6 @@ class Admission:
 
 def _channels(identity: Identity) -> set[str]:
     return {subscription.channel for subscription in identity.subscriptions}
-
-
-def _section(request: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = request.get(name)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise DisconnectError(BAD_REQUEST, f"{name:.100} is not an object")
-    return value
 
 
 def check_state(client: Client, expected: State) -> None:

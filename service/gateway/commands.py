@@ -169,7 +169,7 @@ class Commands:
         if self._back_ends is not None:
             self._back_ends.take_headers(client, request)
         identity, data = await self._identify(client, request)
-        brought_along = self._admission.brought_along(identity, request)
+        grants = self._admission.brought_along(identity)
         client.connected(identity, self._random)
         result = {
             "client": client.id,
@@ -179,8 +179,8 @@ class Commands:
             **({} if client.refresher is not None else self._tokens.expiry(identity)),
             **({} if data is None else {"data": Fragment(data)}),
         }
-        if brought_along:
-            result["subs"] = await self._subscribe_from_start(client, brought_along)
+        if grants:
+            result["subs"] = await self._subscribe_from_start(client, grants, request)
         return result
 
     async def _identify(self, client: Client, request: Result) -> tuple[Identity, bytes | None]:
@@ -194,14 +194,11 @@ class Commands:
         return await self._admission.connection(client, token), None
 
     async def _subscribe_from_start(
-        self, client: Client, brought_along: list[tuple[str, Grant, Wish]]
+        self, client: Client, grants: Mapping[str, Grant], request: Result
     ) -> Result:
         """Subscribe a connection to all of its channels, or end it: none is left out."""
         try:
-            return {
-                channel: await self._subscriptions.subscribe(client, channel, grant, wish)
-                for channel, grant, wish in brought_along
-            }
+            return await self._subscriptions.subscribe_at_connect(client, grants, request)
         except ProtocolError as error:
             detail = f"a subscription it was given could not be made: {error}"
             raise DisconnectError(INTERNAL_ERROR, detail) from error

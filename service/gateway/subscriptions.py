@@ -172,7 +172,8 @@ class Subscriptions:
             position = positions.get(channel) or {}
             if not isinstance(position, dict):
                 raise DisconnectError(BAD_REQUEST, "subs has a channel that is not an object")
-            results[channel] = await self.subscribe(client, channel, grant, Wish.of(position))
+            wish = replace(Wish.of(position), reject_unrecovered=False)  # all or nothing connects
+            results[channel] = await self.subscribe(client, channel, grant, wish)
         return results
 
     async def subscribe_at_run_time(
