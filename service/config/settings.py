@@ -90,6 +90,15 @@ class ChannelOptions(Section):
     force_recovery: bool = False
     """All subscribers get what they missed when they come back."""
 
+    conflate: bool = False
+    """In a batching window only the newest publication of a channel is sent; the others are kept
+    where there is history, and sent to nobody."""
+    batch_max_messages: Count | None = None
+    """Publications in one frame at most; unset: batching.max_messages."""
+    batch_max_bytes: Size | None = None
+    """Bytes in one frame at most; unset: batching.max_bytes."""
+    batch_max_delay: Duration | None = None
+    """How long a publication may wait for others; unset: batching.max_delay."""
     presence: bool = False
     """It can be asked who is in a channel."""
     allow_presence_for_client: bool = False
@@ -248,6 +257,14 @@ class GatewaySettings(Section):
     that do not fit, with 4KiB to spare, are refused."""
     max_channels_per_connection: Count = 128
     """Channels one connection may be subscribed to."""
+    max_commands_per_second: Amount = 500
+    """Commands of one connection that are executed in a second, with as many at once; past it they
+    are answered with error 111, and past twice as many the connection ends. 0: no limit."""
+    max_connections_per_second: Amount = 0
+    """Connections taken in a second, with as many at once; the next one is answered 503 before it
+    costs anything. 0: no limit."""
+    write_timeout: PositiveDuration = 5.0
+    """A client that takes nothing of what waits for it for so long is disconnected."""
     history_memory: Size = 64 * 1024 * 1024
     """Memory of what is kept of all channels; past it the oldest publications are dropped."""
     history_meta_ttl: PositiveDuration = 30 * 86_400.0
@@ -258,6 +275,9 @@ class GatewaySettings(Section):
     """How often it is checked that subscribers that can recover missed nothing."""
     drain_timeout: PositiveDuration = 10.0
     """How long a stop waits for clients to take what is queued for them."""
+    drain_window: Duration = 3.0
+    """Over how long a stop spreads its goodbyes, so that clients do not come back all at once; up
+    to 100 connections need none, and no more than half of drain_timeout is used."""
     channels: ChannelOptions = ChannelOptions()
     """Options of channels without a namespace."""
     namespaces: tuple[NamespaceOptions, ...] = ()
@@ -582,7 +602,22 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _batches_fit_queues(self) -> Self:
-        if self.batching.max_bytes > self.gateway.max_queue_size:
+        gateway = self.gateway
+        for path, options in (
+            (("gateway", "channels"), gateway.channels),
+            *(
+                (("gateway", "namespaces", index), namespace)
+                for index, namespace in enumerate(gateway.namespaces)
+            ),
+        ):
+            if (options.batch_max_bytes or 0) > gateway.max_queue_size:
+                raise contradiction(
+                    "a client whose queue is smaller than a batch is disconnected by the first "
+                    "full one: batch_max_bytes must not be larger than gateway.max_queue_size",
+                    (*path, "batch_max_bytes"),
+                    ("gateway", "max_queue_size"),
+                )
+        if self.batching.max_bytes > gateway.max_queue_size:
             raise contradiction(
                 "a client whose queue is smaller than a batch is disconnected by the first full "
                 "one: batching.max_bytes must not be larger than gateway.max_queue_size",

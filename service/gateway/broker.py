@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from opentelemetry.context import Context
 
+from service.gateway.channel import Keeper
 from service.gateway.channels import ChannelRule
-from service.gateway.hub import Hub, Keeper
+from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
 from service.gateway.presence import MemoryPresence, PresentClient
 from service.gateway.streams import (

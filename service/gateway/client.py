@@ -25,11 +25,13 @@ from service.gateway.codes import (
     NO_PONG,
     SLOW,
     STALE,
+    WRITE_ERROR,
     DisconnectError,
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import PING
 from service.gateway.proxy_messages import ProxyClient
+from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
 
@@ -60,6 +62,8 @@ class ClientLimits:
     pong_timeout_s: float
     stale_timeout_s: float
     max_queue_bytes: int
+    write_timeout_s: float = 5.0
+    max_commands_per_second: int = 0
 
     @classmethod
     def of(cls, settings: GatewaySettings) -> ClientLimits:
@@ -69,6 +73,8 @@ class ClientLimits:
             pong_timeout_s=settings.pong_timeout,
             stale_timeout_s=settings.stale_timeout,
             max_queue_bytes=settings.max_queue_size,
+            write_timeout_s=settings.write_timeout,
+            max_commands_per_second=settings.max_commands_per_second,
         )
 
 
@@ -108,6 +114,7 @@ class Client:
     __slots__ = (
         "_clock",
         "_close_timer",
+        "_commands",
         "_expiry_timer",
         "_limits",
         "_on_close",
@@ -117,6 +124,7 @@ class Client:
         "_pong_timer",
         "_stale_timer",
         "_transport",
+        "_write_timer",
         "awaiting_pong_since",
         "bytes_in",
         "bytes_out",
@@ -177,6 +185,8 @@ class Client:
         self._pong_timer: Timer | None = None
         self._expiry_timer: Timer | None = None
         self._close_timer: Timer | None = None
+        self._write_timer: Timer | None = None
+        self._commands = RateLimit(limits.max_commands_per_second, self.opened_at)
         self._stale_timer: Timer | None = clock.call_later(
             limits.stale_timeout_s, lambda: self.close(STALE)
         )
@@ -217,15 +227,22 @@ class Client:
         self.messages_in += 1
         self.last_activity = self._clock.monotonic()
 
+    def count_command(self) -> Verdict:
+        """Count one more command, and say whether it may be executed."""
+        return self._commands.take(self._clock.monotonic())
+
     def write(self, frame: bytes, messages: int) -> bool:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
         if self.state is State.CLOSING:
             return False
         if self._transport.is_closing():
             return True  # lost, which the endpoint learns in a moment: as if written just before
-        if self._transport.get_write_buffer_size() + len(frame) > self._limits.max_queue_bytes:
+        waiting = self._transport.get_write_buffer_size()
+        if waiting + len(frame) > self._limits.max_queue_bytes:
             self.close(SLOW)
             return False
+        if waiting and self._write_timer is None:
+            self._watch_writes(self.bytes_out - waiting)
         self._transport.write(frame)
         self.bytes_out += len(frame)
         self.messages_out += messages
@@ -300,7 +317,8 @@ class Client:
         self.ended(reason, by_us=True)
         if not self._transport.is_closing():  # uvloop's raise when they are written to later
             self._transport.write(close_frame(reason))
-        timeout_s = _SLOW_CLOSE_TIMEOUT_S if reason is SLOW else _CLOSE_TIMEOUT_S
+        stuck = reason is SLOW or reason is WRITE_ERROR
+        timeout_s = _SLOW_CLOSE_TIMEOUT_S if stuck else _CLOSE_TIMEOUT_S
         self._close_timer = self._clock.call_later(timeout_s, self.abort)
 
     def ended(self, reason: CloseReason, *, by_us: bool = False) -> None:
@@ -310,7 +328,13 @@ class Client:
         self.state = State.CLOSING
         self.close_reason = reason
         self.ended_by_us = by_us
-        for timer in (self._stale_timer, self._ping_timer, self._pong_timer, self._expiry_timer):
+        for timer in (
+            self._stale_timer,
+            self._ping_timer,
+            self._pong_timer,
+            self._expiry_timer,
+            self._write_timer,
+        ):
             _cancel(timer)
         self._on_close(self, reason)
 
@@ -329,6 +353,19 @@ class Client:
     def abort(self) -> None:
         """Drop the connection without a word."""
         self._transport.abort()
+
+    def _watch_writes(self, taken: int) -> None:
+        """See after a while whether the peer took more than so many bytes of what it was sent."""
+
+        def look() -> None:
+            self._write_timer = None
+            waiting = self.queued_bytes
+            if waiting and self.bytes_out - waiting <= taken:
+                self.close(WRITE_ERROR)
+            elif waiting:
+                self._watch_writes(self.bytes_out - waiting)
+
+        self._write_timer = self._clock.call_later(self._limits.write_timeout_s, look)
 
     def _ping_periodically(self) -> None:
         self._ping_timer = self._clock.call_later(

@@ -25,11 +25,13 @@ from service.gateway.codes import (
     BAD_REQUEST,
     INTERNAL_ERROR,
     NOT_AVAILABLE,
+    TOO_MANY_ERRORS,
     DisconnectError,
     ProtocolError,
     bad_request,
     internal_error,
     not_available,
+    too_many_requests,
 )
 from service.gateway.history import History
 from service.gateway.presence import presence_result, presence_stats_result
@@ -44,6 +46,7 @@ from service.gateway.protocol import (
 )
 from service.gateway.proxy import HeaderSource
 from service.gateway.proxy_messages import PublishAnswer
+from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
@@ -137,6 +140,7 @@ class Commands:
             self._count(method, str(NOT_AVAILABLE.code))
             raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
         try:
+            self._limit(client)
             result = await self._run(client, method, command.request)
         except ProtocolError as error:
             self._count(method, str(error.code))
@@ -146,6 +150,19 @@ class Commands:
             raise
         self._count(method, "")
         return encode_result(command.id, method, result)
+
+    def _limit(self, client: Client) -> None:
+        """Refuse a command of a client that sends too many.
+
+        Raises:
+            ProtocolError: It is past the limit (111).
+            DisconnectError: It is far past it (3509).
+        """
+        verdict = client.count_command()
+        if verdict is Verdict.REFUSED:
+            raise too_many_requests()
+        if verdict is Verdict.HOSTILE:
+            raise DisconnectError(TOO_MANY_ERRORS, "commands came faster than twice the limit")
 
     async def _run(self, client: Client, method: Method, request: Result) -> Result:
         handler = self._handlers.get(method)

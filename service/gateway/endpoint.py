@@ -19,6 +19,7 @@ from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import decode_frame
+from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions
@@ -61,6 +62,7 @@ class WebSocketEndpoint:
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
+        self._rate = RateLimit(settings.max_connections_per_second, clock.monotonic())
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
 
@@ -71,6 +73,11 @@ class WebSocketEndpoint:
             return self._refuse(request, 403, reason)
         if not _subprotocol_spoken(request):
             return self._refuse(request, 400, f"the subprotocol here is {SUBPROTOCOL}, or none")
+        if self._rate.take(self._clock.monotonic()) is not Verdict.TAKEN:
+            self._connections.count_refusal("rate")
+            limit = self._settings.max_connections_per_second
+            reason = f"more than {limit} connections a second"
+            return self._refuse(request, 503, reason, {"Retry-After": "1"})
         try:
             with self._connections.admit() as register:
                 return await self._serve(request, register)

@@ -115,7 +115,11 @@ class Gateway:
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
         subscriptions = Subscriptions(
-            self.hub, self.broker, recovery_limit=settings.history_limit, clock=clock
+            self.hub,
+            self.broker,
+            recovery_limit=settings.history_limit,
+            clock=clock,
+            stats=self.stats,
         )
         sessions = Sessions()
         rules = ChannelRules(settings)
@@ -186,7 +190,10 @@ class Gateway:
             timeout_s: When to cut clients off even if ``gateway.drain_timeout`` is longer.
         """
         self.hub.flush()
-        return await self.connections.drain(min(self._settings.drain_timeout, timeout_s))
+        settings = self._settings
+        return await self.connections.drain(
+            min(settings.drain_timeout, timeout_s), window_s=settings.drain_window
+        )
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
         async with self._positions, self._authenticator, AsyncExitStack() as stack:

@@ -7,20 +7,30 @@ become one frame, built once and written as the same bytes to every subscriber.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
 
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from alerts.clock import Clock
+from service.config.settings import ChannelOptions
 from service.gateway.batcher import (
     Batch,
     BatcherStats,
     BatchLimits,
     FlushReason,
     MessageBatcher,
+)
+from service.gateway.channel import (
+    Channel,
+    Held,
+    Joining,
+    Keeper,
+    Publication,
+    Subscriber,
+    push_size,
 )
 from service.gateway.channels import ChannelRule
 from service.gateway.codes import INSUFFICIENT_STATE, DisconnectError
@@ -35,112 +45,6 @@ _LOG: Final = logging.getLogger(__name__)
 
 BATCHER_NAME: Final = "channel"
 """How the channels' batchers are called in metrics."""
-
-
-class Subscriber(Protocol):
-    """A connection, as the hub sees it."""
-
-    def write(self, frame: bytes, messages: int) -> bool:
-        """Hand a frame to the transport; False when the peer is too slow and was cut off."""
-
-    def lose_position(self, channel: str) -> None:
-        """Learn that a publication is missing, and end the subscription so that it is recovered."""
-
-
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A message on its way through a channel.
-
-    Attributes:
-        push: The encoded push.
-        sequence: Number of the publication in its channel in this process, from 1.
-        accepted_ns: Unix nanoseconds of acceptance; 0 when it is not traced.
-        trace: Its span, when it is traced.
-        position: Its place in the channel's stream; None when it is not kept.
-        body: The publication without the push around it, when it is kept.
-        event: Whether it is no publication but tells of a client that came or went.
-    """
-
-    push: bytes
-    sequence: int
-    accepted_ns: int = 0
-    trace: SpanContext | None = None
-    position: StreamPosition | None = None
-    body: bytes = b""
-    event: bool = False
-
-
-Keeper = Callable[[bytes], tuple[StreamPosition, bytes]]
-"""Keeps the body of a publication; returns its position, and the body with the offset in it."""
-
-
-class _Joining(NamedTuple):
-    """What a new subscriber must not see: it has it, or it was published before it came.
-
-    Attributes:
-        seen: Sequence up to which nothing is delivered.
-        offset: Offset up to which nothing is delivered.
-        until: Sequence after which the subscriber is like all others.
-    """
-
-    seen: int
-    offset: int
-    until: int
-
-
-class _Held(NamedTuple):
-    """What was written to others while a new subscriber's history was read.
-
-    Attributes:
-        seen: Sequence of the channel when the reading began.
-        position: Its position then.
-        items: What was written since.
-    """
-
-    seen: int
-    position: StreamPosition | None
-    items: list[Publication]
-
-
-class Channel:
-    """One channel that has subscribers."""
-
-    __slots__ = (
-        "batcher",
-        "has_events",
-        "held",
-        "joining",
-        "listeners",
-        "name",
-        "position",
-        "positioned",
-        "rule",
-        "sequence",
-        "subscribers",
-    )
-
-    def __init__(self, name: str, rule: ChannelRule) -> None:
-        """Make a channel without subscribers; the hub adds the batcher."""
-        self.name = name
-        self.rule = rule
-        self.sequence = 0
-        self.subscribers: dict[Subscriber, None] = {}
-        # Subscribers that came while publications were waiting: a client never receives what was
-        # published before it subscribed, nor what it recovered.
-        self.joining: dict[Subscriber, _Joining] = {}
-        # Subscribers whose history is being read.
-        self.held: dict[Subscriber, _Held] = {}
-        # Subscribers that must miss nothing. All of them are at the position of the channel, so
-        # that one comparison for each publication is enough.
-        self.positioned: dict[Subscriber, None] = {}
-        self.position: StreamPosition | None = None
-        # Subscribers that are told who comes and goes, and whether such news wait in the batch.
-        self.listeners: dict[Subscriber, None] = {}
-        self.has_events = False
-        self.batcher: MessageBatcher[Publication]
-
-    def __len__(self) -> int:
-        return len(self.subscribers) + len(self.joining) + len(self.held)
 
 
 class Hub:
@@ -181,7 +85,7 @@ class Hub:
         """Deliver what is published to a channel from now on to a subscriber."""
         channel = self._get(name, rule)
         if channel.batcher.pending:
-            channel.joining[subscriber] = _Joining(channel.sequence, 0, channel.sequence)
+            channel.joining[subscriber] = Joining(channel.sequence, 0, channel.sequence)
         else:
             channel.subscribers[subscriber] = None
         self._stats.subscriptions += 1
@@ -189,7 +93,7 @@ class Hub:
     def hold(self, name: str, rule: ChannelRule, subscriber: Subscriber) -> None:
         """Subscribe, but set aside what is published until ``release``."""
         channel = self._get(name, rule)
-        channel.held[subscriber] = _Held(channel.sequence, channel.position, [])
+        channel.held[subscriber] = Held(channel.sequence, channel.position, [])
         self._stats.subscriptions += 1
 
     def release(self, name: str, subscriber: Subscriber, top: StreamPosition) -> list[StreamItem]:
@@ -216,12 +120,12 @@ class Hub:
                 raise DisconnectError(INSUFFICIENT_STATE, "history of an epoch that has ended")
             self._lose_positions(channel)
             channel.position = top
-        later = _behind(top, held.items)
+        later = held.behind(top)
         offset = later[-1].offset if later else top.offset
         del channel.held[subscriber]
         channel.positioned[subscriber] = None
         if channel.batcher.pending or channel.position.offset < offset:
-            channel.joining[subscriber] = _Joining(held.seen, offset, channel.sequence)
+            channel.joining[subscriber] = Joining(held.seen, offset, channel.sequence)
         else:
             channel.subscribers[subscriber] = None
         return later
@@ -327,10 +231,10 @@ class Hub:
         channel = Channel(name, rule)
         channel.batcher = MessageBatcher(
             lambda batch: self._fan_out(channel, batch),
-            size_of=_push_size,
+            size_of=push_size,
             on_error=self._on_error,
             clock=self._clock,
-            limits=self._limits,
+            limits=_limits_of(rule.options, self._limits),
             stats=self.batcher_stats,
         )
         return channel
@@ -364,10 +268,22 @@ class Hub:
     ) -> None:
         channel.sequence += 1
         accepted_ns = 0 if trace is None else int(self._clock.time() * 1e9)
+        publication = Publication(push, channel.sequence, accepted_ns, trace, position, body)
+        if channel.rule.options.conflate and self._conflate(channel, publication):
+            return
         # The sink never waits, so nothing is ever pending beyond one batch and there is room.
-        channel.batcher.add_nowait(
-            Publication(push, channel.sequence, accepted_ns, trace, position, body)
-        )
+        channel.batcher.add_nowait(publication)
+
+    def _conflate(self, channel: Channel, publication: Publication) -> bool:
+        """Put a publication in the place of one that waits; False when none does."""
+        for held in channel.held.values():  # they recover, and so need them all
+            held.items.append(publication)
+        if not channel.waiting:
+            channel.waiting = True
+            return False
+        channel.latest = publication
+        self._stats.conflated += 1
+        return True
 
     def _advance(self, channel: Channel, position: StreamPosition) -> bool:
         """Move a channel on to a publication; False when it had been there before."""
@@ -384,6 +300,7 @@ class Hub:
 
     def _lose_positions(self, channel: Channel) -> None:
         lost = tuple(channel.positioned)
+        self._stats.positions_lost += len(lost)
         channel.positioned.clear()
         for subscriber in lost:
             subscriber.lose_position(channel.name)
@@ -391,6 +308,8 @@ class Hub:
     def _fan_out(self, channel: Channel, batch: Batch[Publication]) -> None:
         """Write a batch to all subscribers. The sink of the channel's batcher."""
         started = self._clock.monotonic()
+        if channel.waiting:
+            batch = channel.take_latest(batch)
         traced = [item for item in batch.items if item.trace is not None]
         if traced:
             with self._tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
@@ -408,8 +327,9 @@ class Hub:
             delivered = self._write_to(tuple(channel.subscribers), batch.items)
         if channel.joining:
             self._write_to_joining(channel, batch)
-        for held in channel.held.values():
-            held.items.extend(batch.items)
+        if not channel.rule.options.conflate:
+            for held in channel.held.values():
+                held.items.extend(batch.items)
         return delivered
 
     def _write_apart(self, channel: Channel, items: tuple[Publication, ...]) -> int:
@@ -448,7 +368,7 @@ class Hub:
                 [
                     item
                     for item in batch.items
-                    if (listens or not item.event) and _is_for(joining, item)
+                    if (listens or not item.event) and joining.lets(item)
                 ],
             )
             behind = channel.position is not None and channel.position.offset < joining.offset
@@ -466,29 +386,12 @@ class Hub:
         _LOG.error("a batch of %d messages was not sent", len(batch.items), exc_info=error)
 
 
-def _push_size(publication: Publication) -> int:
-    return len(publication.push) + 1  # the newline between pushes
-
-
-def _is_for(joining: _Joining, item: Publication) -> bool:
-    if item.position is not None and item.position.offset <= joining.offset:
-        return False
-    return item.sequence > joining.seen
-
-
-def _behind(top: StreamPosition, items: list[Publication]) -> list[StreamItem]:
-    """Return what lies behind a position, which must follow it without a gap.
-
-    Raises:
-        DisconnectError: It does not (3010).
-    """
-    found: list[StreamItem] = []
-    for item in items:
-        position = item.position
-        if position is None or (position.epoch == top.epoch and position.offset <= top.offset):
-            continue
-        if position != StreamPosition(top.offset + len(found) + 1, top.epoch):
-            detail = "publications are missing between history and what came while it was read"
-            raise DisconnectError(INSUFFICIENT_STATE, detail)
-        found.append(StreamItem(position.offset, item.body))
-    return found
+def _limits_of(options: ChannelOptions, limits: BatchLimits) -> BatchLimits:
+    """Return the limits of a channel's batches: its own, or those of all."""
+    delay_s = options.batch_max_delay
+    return replace(
+        limits,
+        max_messages=options.batch_max_messages or limits.max_messages,
+        max_bytes=options.batch_max_bytes or limits.max_bytes,
+        max_delay_s=limits.max_delay_s if delay_s is None else delay_s,
+    )

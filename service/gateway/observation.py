@@ -25,12 +25,14 @@ class GatewayObservation:
         self._stats = gateway.stats
         self._connections = gateway.connections
         self._hub = gateway.hub
+        self._streams = gateway.streams.stats
+        self._history_limit = gateway.streams.max_bytes
         self._batcher = gateway.hub.batcher_stats
         self._upstreams = tuple(gateway.proxy.upstreams()) if gateway.proxy is not None else ()
 
     def register(self, observers: Observers) -> None:
         """Have every count of the gateway read at each collection."""
-        stats, batcher = self._stats, self._batcher
+        stats, batcher, streams = self._stats, self._batcher, self._streams
         observe = observers.observe
         observe(instruments.CONNECTION_COUNT, self._count)
         observe(instruments.CONNECTION_LIMIT, self._limit)
@@ -46,6 +48,19 @@ class GatewayObservation:
         observe(instruments.MESSAGE_RECEIVED, self._received)
         observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
         observe(instruments.MESSAGE_DROPPED, self._dropped)
+        observe(instruments.MESSAGE_CONFLATED, lambda: [(stats.conflated, {})])
+        observe(instruments.HISTORY_COUNT, lambda: [(streams.items, {})])
+        observe(instruments.HISTORY_USAGE, lambda: [(streams.bytes, {})])
+        observe(instruments.HISTORY_LIMIT, lambda: [(self._history_limit, {})])
+        observe(instruments.HISTORY_EVICTED, lambda: [(streams.evicted, {})])
+        observe(
+            instruments.RECOVERIES,
+            lambda: [
+                (stats.recovered, {}),
+                (stats.unrecovered, {"error.type": "unrecoverable_position"}),
+            ],
+        )
+        observe(instruments.POSITIONS_LOST, lambda: [(stats.positions_lost, {})])
         observe(instruments.MESSAGE_IO, self._io)
         observe(instruments.COMMANDS, self._commands)
         observe(

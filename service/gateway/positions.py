@@ -14,7 +14,8 @@ from typing import Final, Self
 
 from alerts.clock import Clock
 from service.gateway.broker import Broker
-from service.gateway.hub import Channel, Hub
+from service.gateway.channel import Channel
+from service.gateway.hub import Hub
 from service.gateway.streams import StreamQuery
 
 _LOG: Final = logging.getLogger(__name__)

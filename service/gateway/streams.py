@@ -138,7 +138,7 @@ class MemoryStreams:
             meta_ttl_s: How long an unused stream's position is remembered.
             clock: Time and timers.
         """
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
         self._meta_ttl_s = meta_ttl_s
         self._clock = clock
         self._streams: dict[str, _Stream] = {}
@@ -240,7 +240,7 @@ class MemoryStreams:
 
     def _bound(self) -> None:
         """Drop the oldest of all until the rest fits."""
-        while self.stats.bytes > self._max_bytes and self._order:
+        while self.stats.bytes > self.max_bytes and self._order:
             stream = next(iter(self._order.values()))
             if stream.items:
                 self._drop_oldest(stream)

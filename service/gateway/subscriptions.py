@@ -42,6 +42,7 @@ from service.gateway.protocol import (
     number_field,
     text_field,
 )
+from service.gateway.stats import GatewayStats
 from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
 from service.pools.websocket import CloseReason
 
@@ -106,8 +107,11 @@ class Grant:
 class Subscriptions:
     """Begins and ends the subscriptions of all clients."""
 
-    def __init__(self, hub: Hub, broker: Broker, *, recovery_limit: int, clock: Clock) -> None:
+    def __init__(
+        self, hub: Hub, broker: Broker, *, recovery_limit: int, clock: Clock, stats: GatewayStats
+    ) -> None:
         """Deliver from a hub and recover from a broker, so many publications at most."""
+        self._stats = stats
         self._clock = clock
         self._hub = hub
         self._broker = broker
@@ -320,6 +324,9 @@ class Subscriptions:
         if client.channels.get(channel) is not subscription:
             raise internal_error()  # it was ended while its history was read
         recovered = recover is not None and _is_whole(page, recover)
+        if recover is not None:
+            self._stats.recovered += recovered
+            self._stats.unrecovered += not recovered
         if recover is not None and not recovered and wish.reject_unrecovered:
             raise unrecoverable_position()
         later = self._hub.release(channel, client, page.top)

@@ -20,7 +20,7 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Tracer
 
 if TYPE_CHECKING:
     from service.gateway.batcher import Batch
-    from service.gateway.hub import Publication
+    from service.gateway.channel import Publication
 
 SYSTEM: Final = "gatewatch"
 MAX_LINKS: Final = 32

@@ -16,6 +16,9 @@ from alerts.clock import Clock
 from service.pools.errors import PoolError
 
 _SWEEP_SLICE: Final = 256
+_CLOSE_STEP_S: Final = 0.1
+_LEAST_CLOSES: Final = 100
+"""Connections that are closed at once at the end, however long the rest is given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +226,10 @@ class WebSocketConnectionManager(Generic[Connection]):
             if not self._reserved:
                 self._empty.set()
 
+    def count_refusal(self, cause: str) -> None:
+        """Count a connection that was refused before it asked for a place."""
+        self.stats.refused[cause] = self.stats.refused.get(cause, 0) + 1
+
     def count_close(self, code: int) -> None:
         """Count a connection that was closed from this side with a code."""
         self.stats.closed[code] = self.stats.closed.get(code, 0) + 1
@@ -272,15 +279,15 @@ class WebSocketConnectionManager(Generic[Connection]):
             largest = max(largest, waiting)
         self.stats.queued_bytes, self.stats.largest_queue_bytes = total, largest
 
-    async def drain(self, timeout_s: float) -> DrainReport:
+    async def drain(self, timeout_s: float, *, window_s: float = 0.0) -> DrainReport:
         """Take no more connections, close all that are open, and wait until they have ended.
 
-        Connections that have not ended after ``timeout_s`` are cut.
+        Args:
+            timeout_s: After so long connections that have not ended are cut.
+            window_s: Over how long the closes are spread, at most half of the timeout.
         """
         self._draining = True
         total = len(self._connections)
-        for connection in self:
-            connection.close(self._policy.shutdown)
         aborted = 0
 
         def cut() -> None:
@@ -291,10 +298,22 @@ class WebSocketConnectionManager(Generic[Connection]):
 
         deadline = self._clock.call_later(timeout_s, cut)
         try:
+            await self._close_all(min(window_s, timeout_s / 2))
             await self._empty.wait()
         finally:
             deadline.cancel()
         return DrainReport(closed=total - aborted, aborted=aborted)
+
+    async def _close_all(self, window_s: float) -> None:
+        """Close everybody in equal steps, none of them smaller than it is worth a wait."""
+        connections = list(self)
+        steps = int(window_s / _CLOSE_STEP_S) + 1
+        size = max(_LEAST_CLOSES, -(-len(connections) // steps))
+        for start in range(0, len(connections), size):
+            if start:
+                await self._clock.sleep(_CLOSE_STEP_S)
+            for connection in connections[start : start + size]:
+                connection.close(self._policy.shutdown)
 
     def _reserve(self) -> None:
         if self._draining:

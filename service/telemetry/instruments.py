@@ -135,6 +135,40 @@ MESSAGE_DROPPED = _define(
     "Deliveries that were not made.",
     "error.type",
 )
+MESSAGE_CONFLATED = _define(
+    "counter",
+    "gateway.message.conflated",
+    "{message}",
+    "Messages not sent because a newer one of the same channel took their place.",
+)
+HISTORY_COUNT = _define(
+    "up_down_counter", "gateway.history.count", "{message}", "Messages kept in history."
+)
+HISTORY_USAGE = _define(
+    "up_down_counter", "gateway.history.usage", "By", "Memory of history, about."
+)
+HISTORY_LIMIT = _define(
+    "up_down_counter", "gateway.history.limit", "By", "Memory history may take."
+)
+HISTORY_EVICTED = _define(
+    "counter",
+    "gateway.history.evicted",
+    "{message}",
+    "Messages dropped from history before their time because its memory was full.",
+)
+RECOVERIES = _define(
+    "counter",
+    "gateway.recoveries",
+    "{recovery}",
+    "Subscribers that came back with a position; error.type says which could not be recovered.",
+    "error.type",
+)
+POSITIONS_LOST = _define(
+    "counter",
+    "gateway.positions.lost",
+    "{subscription}",
+    "Subscriptions ended because a message was missing, so that clients recover it.",
+)
 MESSAGE_IO = _define(
     "counter",
     "gateway.message.io",

@@ -343,7 +343,9 @@ class World:
         )
         self.streams = MemoryStreams(max_bytes=1 << 20, meta_ttl_s=600.0, clock=clock)
         self.broker = LateBroker(self.hub, self.streams, IdempotencyCache(clock))
-        self.subscriptions = Subscriptions(self.hub, self.broker, recovery_limit=4, clock=clock)
+        self.subscriptions = Subscriptions(
+            self.hub, self.broker, recovery_limit=4, clock=clock, stats=GatewayStats()
+        )
         self.log: dict[tuple[str, int], int] = {}
         self.number = 0
         self.apps = [App(self) for _ in range(3)]
