@@ -36,24 +36,11 @@ _WORDS = {
 def tables() -> str:
     """Return all tables, one for each section of the file."""
     schema = settings_schema()
-    return "\n".join(_section("", schema, schema["$defs"], {}))
+    return "\n".join(_section("", schema, schema["$defs"]))
 
 
-def _section(path: str, section: Node, definitions: Node, written: dict[str, str]) -> Iterator[str]:
-    """Yield the lines of a section and then of those inside it.
-
-    Args:
-        path: Where it stands.
-        section: Its schema.
-        definitions: The schemas it refers to.
-        written: Paths of the sections above it in the page, by title; one of the same kind is
-            referred to.
-    """
-    if section["title"] in written:
-        as_there = f"The keys are those of `{written[section['title']]}`."
-        yield from (f"### {path}", "", section["description"], as_there, "")
-        return
-    written[section["title"]] = path
+def _section(path: str, section: Node, definitions: Node) -> Iterator[str]:
+    """Yield the lines of a section and then of those inside it."""
     rows: list[str] = []
     inner: list[tuple[str, Node]] = []
     required = section.get("required", ())
@@ -73,7 +60,7 @@ def _section(path: str, section: Node, definitions: Node, written: dict[str, str
         yield from (f"### {path}", "", section["description"], "")
         yield from ("| key | takes | default | meaning |", "|---|---|---|---|", *rows, "")
     for key, node in inner:
-        yield from _section(key, node, definitions, written)
+        yield from _section(key, node, definitions)
 
 
 def _target(node: Node, definitions: Node) -> Node | None:
