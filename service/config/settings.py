@@ -90,6 +90,9 @@ class ChannelOptions(Section):
     force_recovery: bool = False
     """All subscribers get what they missed when they come back."""
 
+    force_recovery_mode: Literal["stream", "cache"] = "stream"
+    """stream: recovery is everything that was missed. cache: it is the newest publication alone,
+    which those who subscribe for the first time get too."""
     conflate: bool = False
     """In a batching window only the newest publication of a channel is sent; the others are kept
     where there is history, and sent to nobody."""

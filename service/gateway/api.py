@@ -94,7 +94,7 @@ class ServerAPI:
             request,
             self._publishing.publish,
             max_line_bytes=self._max_line_bytes,
-            is_draining=lambda: self._connections.draining,
+            wait_for_stop=self._connections.wait_for_drain,
         )
 
     async def _handle(self, method: str, request: web.Request) -> web.Response:

@@ -143,6 +143,8 @@ class ClientMethods:
 
     def _selected(self, request: Request) -> list[Client]:
         client_id = text(request, "client")
+        if "user" not in request:  # a slip of the pen must not reach every anonymous client
+            raise bad_request("user is required; an empty one stands for anonymous clients")
         if text(request, "session"):
             return []
         return self._sessions.of(text(request, "user"), client_id)

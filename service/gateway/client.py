@@ -29,7 +29,7 @@ from service.gateway.codes import (
     DisconnectError,
 )
 from service.gateway.frames import close_frame, text_frame
-from service.gateway.protocol import PING
+from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
 from service.gateway.proxy_messages import ProxyClient
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
@@ -200,6 +200,16 @@ class Client:
     def queued_bytes(self) -> int:
         """Bytes the peer has not taken yet."""
         return self._transport.get_write_buffer_size()
+
+    @property
+    def capacity(self) -> int:
+        """Bytes of publications that one frame to this client may hold."""
+        return self._limits.max_queue_bytes - MAX_ENVELOPE_BYTES
+
+    @property
+    def room(self) -> int:
+        """How many of them fit now, beside what the peer has not taken yet."""
+        return self.capacity - self.queued_bytes
 
     def info(self, channel: str = "") -> dict[str, Any]:
         """Return the ClientInfo that others see of this client, in one of its channels."""

@@ -291,7 +291,7 @@ class Commands:
         channel = text_field(request, "channel")
         subscribed = channel in client.channels
         self._rules.check_history(channel, client.user, subscribed=subscribed)
-        return await self._history.of_client(channel, request)
+        return await self._history.of_client(channel, request, room=client.room)
 
     async def _presence(self, client: Client, request: Result) -> Result:
         return presence_result(await self._broker.presence(self._shown(client, request)))

@@ -114,7 +114,7 @@ class Gateway:
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
-        subscriptions = Subscriptions(
+        self.subscriptions = Subscriptions(
             self.hub,
             self.broker,
             recovery_limit=settings.history_limit,
@@ -140,7 +140,7 @@ class Gateway:
             settings,
             CommandParts(
                 broker=self.broker,
-                subscriptions=subscriptions,
+                subscriptions=self.subscriptions,
                 rules=rules,
                 tokens=self._authenticator,
                 sampling=sampling,
@@ -153,7 +153,7 @@ class Gateway:
             settings,
             connections=self.connections,
             commands=commands,
-            subscriptions=subscriptions,
+            subscriptions=self.subscriptions,
             sessions=sessions,
             clock=clock,
             stats=self.stats,
@@ -164,7 +164,11 @@ class Gateway:
             hub=self.hub,
             publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
             clients=ClientMethods(
-                settings, sessions=sessions, subscriptions=subscriptions, rules=rules, clock=clock
+                settings,
+                sessions=sessions,
+                subscriptions=self.subscriptions,
+                rules=rules,
+                clock=clock,
             ),
             connections=self.connections,
             clock=clock,

@@ -12,10 +12,11 @@ from service.gateway.codes import (
     BAD_REQUEST,
     DisconnectError,
     bad_request,
+    too_many_requests,
     unrecoverable_position,
 )
 from service.gateway.protocol import flag_field, number_field, text_field
-from service.gateway.streams import StreamPage, StreamQuery
+from service.gateway.streams import StreamItem, StreamPage, StreamQuery
 
 Request = Mapping[str, Any]
 
@@ -28,17 +29,27 @@ class History:
         self._broker = broker
         self._client_limit = client_limit
 
-    async def of_client(self, channel: str, request: Request) -> dict[str, Any]:
+    async def of_client(self, channel: str, request: Request, *, room: int) -> dict[str, Any]:
         """Answer the command of a client.
 
+        Args:
+            channel: What is read.
+            request: The command.
+            room: Bytes of publications the answer may hold; the page ends before the next.
+
         Raises:
-            ProtocolError: The position belongs to another epoch (112).
+            ProtocolError: Not one publication fits (111), or the position belongs to another epoch
+                (112).
             DisconnectError: The request breaks the protocol (3501).
         """
         query, epoch = _query(request)
         limit = self._client_limit if query.limit is None else query.limit
         capped = replace(query, limit=min(limit, self._client_limit))
-        return await self._answer(channel, capped, epoch)
+        page = await self._read(channel, capped, epoch)
+        fitting = _fitting(page.items, room)
+        if page.items and not fitting:
+            raise too_many_requests()
+        return _fields(replace(page, items=fitting))
 
     async def of_back_end(self, channel: str, request: Request) -> dict[str, Any]:
         """Answer the call of a back end.
@@ -51,13 +62,22 @@ class History:
             query, epoch = _query(request)
         except DisconnectError as error:
             raise bad_request(error.detail) from error
-        return await self._answer(channel, query, epoch)
+        return _fields(await self._read(channel, query, epoch))
 
-    async def _answer(self, channel: str, query: StreamQuery, epoch: str) -> dict[str, Any]:
+    async def _read(self, channel: str, query: StreamQuery, epoch: str) -> StreamPage:
         page = await self._broker.read(channel, query)
         if epoch and epoch != page.top.epoch:
             raise unrecoverable_position()
-        return _fields(page)
+        return page
+
+
+def _fitting(items: tuple[StreamItem, ...], room: int) -> tuple[StreamItem, ...]:
+    """Return as many as fit, from the first."""
+    for count, item in enumerate(items):
+        room -= len(item.body) + 1
+        if room < 0:
+            return items[:count]
+    return items
 
 
 def _query(request: Request) -> tuple[StreamQuery, str]:

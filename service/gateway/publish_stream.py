@@ -7,7 +7,8 @@ sends without reading comes to a halt, and nothing here grows.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from aiohttp import StreamReader, web
@@ -34,7 +35,7 @@ async def answer_stream(
     publish: Publish,
     *,
     max_line_bytes: int,
-    is_draining: Callable[[], bool],
+    wait_for_stop: Callable[[], Coroutine[Any, Any, None]],
 ) -> web.StreamResponse:
     """Publish what a request's lines say, and answer each.
 
@@ -42,22 +43,23 @@ async def answer_stream(
         request: The request, whose body nobody read yet.
         publish: Publishes one request of the method ``publish``.
         max_line_bytes: Bound of a line; a longer one is answered with an error and is the last.
-        is_draining: Whether the process takes nothing any more, which ends the stream.
+        wait_for_stop: Returns when nothing more may be taken, which ends the stream.
     """
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     response.enable_chunked_encoding()
     await response.prepare(request)
+    stop = asyncio.create_task(wait_for_stop())
     try:
-        async for lines in _read_lines(request.content, max_line_bytes):
-            answers = [await _answer(line, publish) for line in lines if not is_draining()]
-            if answers:
-                await response.write(b"".join(answers))
-            if is_draining():
-                response.force_close()
-                break
+        async for lines in _read_lines(request.content, max_line_bytes, stop):
+            answers = [await _answer(line, publish) for line in lines if not stop.done()]
+            await response.write(b"".join(answers))
     except LineTooLongError as error:
         response.force_close()
         await response.write(_line({"error": error_fields(error)}))
+    finally:
+        if stop.done():
+            response.force_close()  # what comes next would not be answered
+        stop.cancel()
     await response.write_eof()
     return response
 
@@ -79,14 +81,16 @@ def _line(value: object) -> bytes:
     return encode(value) + b"\n"
 
 
-async def _read_lines(content: StreamReader, max_line_bytes: int) -> AsyncIterator[list[bytes]]:
-    """Yield the lines that are complete, as they arrive; empty ones are left out.
+async def _read_lines(
+    content: StreamReader, max_line_bytes: int, stop: asyncio.Task[None]
+) -> AsyncIterator[list[bytes]]:
+    """Yield the lines that are complete, as they arrive until the stop; empty ones are left out.
 
     Raises:
         LineTooLongError: A line does not end within the bound.
     """
     rest = bytearray()
-    while chunk := await content.read(_READ_BYTES):
+    while chunk := await _read(content, stop):
         rest += chunk
         if b"\n" in chunk:
             *lines, tail = bytes(rest).split(b"\n")
@@ -95,8 +99,19 @@ async def _read_lines(content: StreamReader, max_line_bytes: int) -> AsyncIterat
                 _check_length(line, max_line_bytes)
             yield [line for line in lines if line.strip()]
         _check_length(rest, max_line_bytes)
-    if rest.strip():
+    if rest.strip() and not stop.done():
         yield [bytes(rest)]
+
+
+async def _read(content: StreamReader, stop: asyncio.Task[None]) -> bytes:
+    """Return what comes next; nothing at the end and at the stop."""
+    reading = asyncio.create_task(content.read(_READ_BYTES))
+    try:
+        tasks: set[asyncio.Task[Any]] = {reading, stop}
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return b"" if stop.done() else await reading
+    finally:
+        reading.cancel()
 
 
 def _check_length(line: bytes | bytearray, max_line_bytes: int) -> None:

@@ -26,7 +26,9 @@ from service.gateway.codes import (
     SERVER_SUBSCRIPTION_EXPIRED,
     SUBSCRIPTION_EXPIRED,
     DisconnectError,
+    already_subscribed,
     internal_error,
+    too_many_requests,
     unrecoverable_position,
 )
 from service.gateway.frames import text_frame
@@ -135,8 +137,9 @@ class Subscriptions:
             The fields of the protocol's SubscribeResult.
 
         Raises:
-            ProtocolError: What was missed cannot be recovered, and this was to be refused (112).
-            DisconnectError: Publications are missing (3010).
+            ProtocolError: It is subscribed already (105), what was missed does not fit now (111),
+                or cannot be recovered and this was to be refused (112).
+            DisconnectError: Publications are missing (3010), or the client is gone.
         """
         result, missed = await self._begin(client, channel, grant, wish)
         if missed is not None:
@@ -144,8 +147,6 @@ class Subscriptions:
                 "recovered": True,
                 "publications": [Fragment(item.body) for item in missed],
             }
-        if wish.recover is not None and client.channels[channel].recoverable:
-            result["was_recovering"] = True
         if grant.expires_at is not None and not grant.server_side:
             left_s = grant.expires_at - self._clock.time()
             result |= {"expires": True, "ttl": max(1, round(left_s))}
@@ -191,6 +192,7 @@ class Subscriptions:
             DisconnectError: Publications are missing (3010).
         """
         result, missed = await self._begin(client, channel, grant, wish)
+        result.pop("was_recovering", None)
         pushes = [encode_push(channel, item.body) for item in missed or ()]
         frame = text_frame(join([encode_subscribe(channel, result), *pushes]))
         client.write(frame, len(pushes))
@@ -199,6 +201,11 @@ class Subscriptions:
         self, client: Client, channel: str, grant: Grant, wish: Wish
     ) -> tuple[dict[str, Any], list[StreamItem] | None]:
         """Subscribe; return what the client must know, and what it missed if that is all of it."""
+        # Both may have come to pass while somebody was asked whether it may subscribe.
+        if client.close_reason is not None:
+            raise DisconnectError(client.close_reason, "it was closed before it was subscribed")
+        if channel in client.channels:
+            raise already_subscribed()
         rule, options = grant.rule, grant.rule.options
         recoverable = options.force_recovery or (options.allow_recovery and wish.recoverable)
         positioned = (
@@ -318,35 +325,72 @@ class Subscriptions:
         self, client: Client, channel: str, rule: ChannelRule, wish: Wish
     ) -> tuple[dict[str, Any], list[StreamItem] | None]:
         subscription = client.channels[channel]
-        recover = wish.recover if subscription.recoverable else None
+        cached = rule.options.force_recovery_mode == "cache"
+        recover = _recover(wish, cached=cached) if subscription.recoverable else None
         self._hub.hold(channel, rule, client)
-        page = await self._broker.read(channel, self._query(recover))
+        page = await self._broker.read(channel, self._query(recover, cached=cached))
         if client.channels.get(channel) is not subscription:
             raise internal_error()  # it was ended while its history was read
-        recovered = recover is not None and _is_whole(page, recover)
+        missed = None
         if recover is not None:
-            self._stats.recovered += recovered
-            self._stats.unrecovered += not recovered
-        if recover is not None and not recovered and wish.reject_unrecovered:
-            raise unrecoverable_position()
+            missed = _newest(page, recover) if cached else _all(page, recover)
+            missed = _fitting(client, missed)
+            self._stats.recovered += missed is not None
+            self._stats.unrecovered += missed is None
+            if missed is None and wish.reject_unrecovered:
+                raise unrecoverable_position()
         later = self._hub.release(channel, client, page.top)
         result: dict[str, Any] = {"positioned": True, "epoch": page.top.epoch}
         if subscription.recoverable:
             result["recoverable"] = True
-        if recover is not None and recovered:
-            return result | {"offset": recover.offset}, [*page.items, *later]
-        return result | {"offset": later[-1].offset if later else page.top.offset}, None
+        if recover is not None:
+            result["was_recovering"] = True
+        newest = later[-1].offset if later else page.top.offset
+        if recover is None or missed is None:
+            return result | {"offset": newest}, None
+        if cached:
+            return result | {"offset": newest}, [*missed, *later][-1:]
+        return result | {"offset": recover.offset}, [*missed, *later]
 
-    def _query(self, recover: StreamPosition | None) -> StreamQuery:
+    def _query(self, recover: StreamPosition | None, *, cached: bool) -> StreamQuery:
         if recover is None:
             return StreamQuery(limit=0)
+        if cached:
+            return StreamQuery(limit=1, reverse=True)
         return StreamQuery(limit=self._recovery_limit, after=recover.offset)
 
 
-def _is_whole(page: StreamPage, since: StreamPosition) -> bool:
-    """Whether a page holds everything behind a position, up to the newest."""
+def _recover(wish: Wish, *, cached: bool) -> StreamPosition | None:
+    """Return from where a subscriber recovers: where it was, or from nothing to the newest."""
+    return wish.recover or (StreamPosition(0, "") if cached else None)
+
+
+def _all(page: StreamPage, since: StreamPosition) -> list[StreamItem] | None:
+    """Return everything behind a position up to the newest; None when some of it is missing."""
     if since.epoch and since.epoch != page.top.epoch:
-        return False
+        return None
     if not page.items:
-        return since.offset == page.top.offset
-    return page.items[0].offset == since.offset + 1 and page.items[-1].offset == page.top.offset
+        return [] if since.offset == page.top.offset else None
+    first, last = page.items[0].offset, page.items[-1].offset
+    return list(page.items) if (first, last) == (since.offset + 1, page.top.offset) else None
+
+
+def _newest(page: StreamPage, since: StreamPosition) -> list[StreamItem] | None:
+    """Return the newest publication, unless the client has it; None when it is not kept."""
+    if since.offset > 0 and since == page.top:
+        return []
+    return list(page.items) or None
+
+
+def _fitting(client: Client, missed: list[StreamItem] | None) -> list[StreamItem] | None:
+    """Return what was missed if one frame can hold it; a client that is sent more is cut off.
+
+    Raises:
+        ProtocolError: It does not fit now, but will when the client has taken more (111).
+    """
+    size = sum(len(item.body) + 1 for item in missed or ())
+    if size > client.capacity:
+        return None
+    if size > client.room:
+        raise too_many_requests()
+    return missed

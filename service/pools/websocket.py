@@ -171,7 +171,7 @@ class WebSocketConnectionManager(Generic[Connection]):
         self._clock = clock
         self._connections: dict[str, Connection] = {}
         self._reserved = 0
-        self._draining = False
+        self._drain_begun = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
         self.stats = ConnectionStats()
@@ -191,7 +191,11 @@ class WebSocketConnectionManager(Generic[Connection]):
     @property
     def draining(self) -> bool:
         """Whether the process is stopping and takes no connections."""
-        return self._draining
+        return self._drain_begun.is_set()
+
+    async def wait_for_drain(self) -> None:
+        """Return once the process is stopping."""
+        await self._drain_begun.wait()
 
     def get(self, connection_id: str) -> Connection | None:
         """Return the open connection of that id."""
@@ -214,7 +218,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             opened.append(connection)
             self._connections[connection.id] = connection
             self.stats.accepted += 1
-            if self._draining:  # the drain began while this connection was being set up
+            if self.draining:  # the drain began while this connection was being set up
                 connection.close(self._policy.shutdown)
 
         try:
@@ -286,7 +290,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             timeout_s: After so long connections that have not ended are cut.
             window_s: Over how long the closes are spread, at most half of the timeout.
         """
-        self._draining = True
+        self._drain_begun.set()
         total = len(self._connections)
         aborted = 0
 
@@ -316,7 +320,7 @@ class WebSocketConnectionManager(Generic[Connection]):
                 connection.close(self._policy.shutdown)
 
     def _reserve(self) -> None:
-        if self._draining:
+        if self.draining:
             self.stats.refused["draining"] += 1
             raise AdmissionError("draining", "the gateway is shutting down")
         if self._reserved >= self._policy.max_connections:

@@ -113,6 +113,7 @@ async def test_without_a_configured_key_every_request_is_refused():
         ("disconnect", {"user": "u", "whitelist": "x"}, 107),
         ("disconnect", {"user": "u", "disconnect": 1}, 107),
         ("refresh", {"user": "u", "expired": 1}, 107),
+        ("disconnect", {}, 107),
     ],
 )
 async def test_a_request_that_cannot_be_done_says_why(method, body, code):

@@ -118,7 +118,7 @@ async def test_a_stop_ends_the_stream():
         ) as answer:
             assert await answer.content.readline() == b'{"result":{}}\n'
             await running.gateway.drain()
-            more.put_nowait(line(channel="a", data=2))
             assert await answer.content.read() == b""
+            more.put_nowait(line(channel="a", data=2))
             more.put_nowait(None)
         await until(lambda: running.gateway.stats.received["api"] == 1)

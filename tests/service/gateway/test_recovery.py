@@ -16,7 +16,7 @@ from service.gateway.batcher import BatchLimits
 from service.gateway.broker import MemoryBroker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, ClientLimits
-from service.gateway.codes import DisconnectError
+from service.gateway.codes import DisconnectError, ProtocolError
 from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
@@ -147,6 +147,72 @@ async def test_without_recovery_a_subscription_begins_now():
 
         assert one == {"positioned": True, "epoch": epoch, "offset": 2}
         assert two["publications"] == [{"data": 2, "offset": 2}]
+
+
+async def test_a_channel_may_be_a_cache_of_its_newest_publication():
+    """Who subscribes gets it at once, unless it has it already; an empty cache recovers nothing."""
+    channels = {**KEPT, "force_recovery_mode": "cache"}
+    async with running_gateway(channels=channels) as running:
+
+        async def subscribe(**position):
+            async with running.client() as client:
+                request = {"channel": "news", **position}
+                return (await client.call(subscribe=request))["subscribe"]
+
+        empty = await subscribe()
+        top = await publish(running, 3)
+        first = await subscribe()
+        again = await subscribe(recover=True, offset=3, epoch=top["epoch"])
+        behind = await subscribe(recover=True, offset=1, epoch="old")
+        await running.api("history_remove", {"channel": "news"})
+        gone = await subscribe(recover=True, offset=1, epoch=top["epoch"])
+
+        assert "recovered" not in empty
+        assert first["publications"] == behind["publications"] == [{"data": 3, "offset": 3}]
+        assert (again["recovered"], again["publications"]) == (True, [])
+        assert {first["offset"], again["offset"], behind["offset"], gone["offset"]} == {3}
+        assert "recovered" not in gone
+
+
+async def test_what_does_not_fit_a_queue_is_read_by_pages_and_not_recovered():
+    """Sent whole it would cut the client off as slow, again with each reconnect."""
+    async with running_gateway(channels=KEPT, max_queue_size="64KiB") as running:
+        for _ in range(5):
+            await running.publish("news", "x" * 20_000)
+        top = await running.api("history", {"channel": "news"})
+        position = {"channel": "news", "recover": True, "epoch": top["result"]["epoch"]}
+        async with running.client() as client, running.client() as other:
+            much = (await client.call(subscribe={**position, "offset": 1}))["subscribe"]
+            page = (await client.call(history={"channel": "news", "limit": -1}))["history"]
+            little = (await other.call(subscribe={**position, "offset": 2}))["subscribe"]
+
+        assert "recovered" not in much
+        assert much["offset"] == 5
+        assert [item["offset"] for item in page["publications"]] == [1, 2, 3]
+        assert [item["offset"] for item in little["publications"]] == [3, 4, 5]
+
+
+async def test_recovery_waits_while_a_client_has_much_to_take():
+    """The error is temporary: SDKs try again when the queue may have room."""
+    async with running_gateway(channels=KEPT, max_queue_size="64KiB") as running:
+        top = await running.api("publish", {"channel": "news", "data": "x" * 50_000})
+        position = {"recover": True, "epoch": top["result"]["epoch"], "offset": 0}
+        async with running.client() as client:
+            (connection,) = running.gateway.connections
+            client.stop_reading()
+            while connection.queued_bytes < 20_000:
+                connection.write(b"\x81\x7e\x3f\xff" + b" " * 0x3FFF, 0)
+                await asyncio.sleep(0)
+            size = connection.room
+
+            assert size < 50_000
+            with pytest.raises(ProtocolError, match="too many requests"):
+                rule = ChannelRules(GatewaySettings.model_validate({"channels": KEPT})).rule("news")
+                await running.gateway.subscriptions.subscribe(
+                    connection, "news", Grant(rule), Wish.of(position)
+                )
+            assert running.gateway.stats.subscriptions == 0
+            client.vanish()
 
 
 async def test_recovery_in_the_middle_of_a_window_repeats_nothing():
@@ -508,6 +574,24 @@ async def test_subscriptions_of_a_connect_recover_by_their_channel():
     assert subs["a"]["data"] == 7
     with pytest.raises(DisconnectError, match="not an object"):
         await world.subscriptions.subscribe_at_connect(app.client, grants, {"subs": {"a": 1}})
+
+
+async def test_nobody_is_subscribed_twice_or_after_the_end():
+    """Also when this came to pass while something was awaited."""
+    world = World(ManualClock(), BatchLimits())
+    app = world.apps[0]
+    app.connect()
+    assert app.client is not None
+    client, grant = app.client, Grant(ChannelRules(GatewaySettings()).rule("b"))
+    await world.subscriptions.subscribe(client, "b", grant)
+
+    with pytest.raises(ProtocolError, match="already subscribed"):
+        await world.subscriptions.subscribe(client, "b", grant)
+    assert world.hub._stats.subscriptions == 1
+    app.disconnect()
+    with pytest.raises(DisconnectError):
+        await world.subscriptions.subscribe(client, "b", grant)
+    assert world.hub._stats.subscriptions == 0
 
 
 events = st.lists(

@@ -205,3 +205,17 @@ async def test_history_as_the_sdk_reads_it():
         assert [publication.data for publication in newest.publications] == [4, 3]
         assert [publication.data for publication in rest.publications] == [3, 4]
         assert (place.offset, place.publications) == (5, [])
+
+
+async def test_a_cached_value_arrives_with_the_subscription():
+    """The newest publication is the first event, also for who was never there before."""
+    async with running_gateway(channels={**KEPT, "force_recovery_mode": "cache"}) as running:
+        for number in range(3):
+            await running.publish("price", number)
+        async with sdk(running) as (client, events):
+            await subscribed(client, events, "price")
+            assert (await next_of(events.publications)).pub.data == 2
+
+            await running.publish("price", 3)
+
+            assert (await next_of(events.publications)).pub.data == 3
