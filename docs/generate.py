@@ -64,8 +64,9 @@ def _section(path: str, section: Node, definitions: Node) -> Iterator[str]:
 
 
 def _target(node: Node, definitions: Node) -> Node | None:
-    """Return the section a node refers to; None when it is a plain value."""
-    name = node.get("$ref", "").rpartition("/")[2]
+    """Return the section a node refers to, if it is set; None when it is a plain value."""
+    given = next((one for one in node.get("anyOf", ()) if "$ref" in one), node)
+    name = given.get("$ref", "").rpartition("/")[2]
     found: Node | None = definitions.get(name)
     return found
 

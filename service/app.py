@@ -153,6 +153,7 @@ class App:
             random=self._random,
             instruments=instruments,
             sampling=self.telemetry.sampling,
+            pool=self._pool,
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(

@@ -16,9 +16,17 @@ from alerts.errors import Problem
 from alerts.rules.model import RuleEngine
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from service.config.settings import AlertsSettings, HealthSettings, Settings, TokenSettings
+from service.config.settings import (
+    AlertsSettings,
+    GatewaySettings,
+    HealthSettings,
+    Settings,
+    TokenSettings,
+    is_loopback,
+)
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError
+from service.gateway.authentication import static_key_problems
 from service.telemetry.checking import telemetry_problems
 
 CONNECTIONS_CHECK: Final = "gateway-connections"
@@ -45,6 +53,7 @@ def read_configured(
     problems = [
         *_names(settings.health),
         *_storage(settings.alerts),
+        *_token_keys(settings.gateway),
         *telemetry_problems(settings, environment),
     ]
     documents: Documents | None = None
@@ -59,7 +68,11 @@ def read_configured(
 
 def doubts(settings: Settings) -> list[Problem]:
     """Return what is legal and probably not meant, or not safe."""
-    return [*_short_secret(settings.gateway.token), *_slow_checks(settings.health)]
+    return [
+        *_short_secrets(settings.gateway),
+        *_open_key_sets(settings.gateway),
+        *_slow_checks(settings.health),
+    ]
 
 
 def _names(health: HealthSettings) -> list[Problem]:
@@ -87,12 +100,37 @@ def _storage(alerts: AlertsSettings) -> list[Problem]:
     return []
 
 
-def _short_secret(token: TokenSettings) -> list[Problem]:
-    secret = token.hmac_secret
-    if secret is None or len(secret.get_secret_value().encode()) >= SAFE_SECRET_BYTES:
-        return []
+def _token_keys(gateway: GatewaySettings) -> list[Problem]:
+    return [
+        Problem(f"gateway.{section}.{key}", 0, 0, f"it {reason}")
+        for section, token in _token_sections(gateway)
+        for key, reason in static_key_problems(token)
+    ]
+
+
+def _short_secrets(gateway: GatewaySettings) -> list[Problem]:
     message = f"too short to be safe; take {SAFE_SECRET_BYTES} bytes or more"
-    return [Problem("gateway.token.hmac_secret", 0, 0, message)]
+    return [
+        Problem(f"gateway.{section}.hmac_secret", 0, 0, message)
+        for section, token in _token_sections(gateway)
+        if token.hmac_secret is not None
+        and len(token.hmac_secret.get_secret_value().encode()) < SAFE_SECRET_BYTES
+    ]
+
+
+def _open_key_sets(gateway: GatewaySettings) -> list[Problem]:
+    message = "what comes over http can be changed on its way, and so who may sign; take https"
+    return [
+        Problem(f"gateway.{section}.jwks_url", 0, 0, message)
+        for section, token in _token_sections(gateway)
+        if token.jwks_url is not None
+        and token.jwks_url.scheme == "http"
+        and not is_loopback(token.jwks_url.host or "")
+    ]
+
+
+def _token_sections(gateway: GatewaySettings) -> tuple[tuple[str, TokenSettings], ...]:
+    return ("token", gateway.token), ("subscription_token", gateway.subscription_token)
 
 
 def _slow_checks(health: HealthSettings) -> list[Problem]:

@@ -7,12 +7,13 @@ prints, so they are written for the person who fills in the file.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AnyHttpUrl, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AnyHttpUrl, Field, model_validator
 
+from service.config.proxy_settings import ProxySettings
+from service.config.section import Section, repeated
 from service.config.types import (
     Amount,
     CheckName,
@@ -22,6 +23,7 @@ from service.config.types import (
     Port,
     PositiveDuration,
     PromQLFeature,
+    PublicKey,
     QueueSize,
     Secret,
     Size,
@@ -39,17 +41,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
-
-
-def _repeated(names: Sequence[str]) -> int | None:
-    """Return the index of the first name that stands earlier in the list as well."""
-    return next((index for index, name in enumerate(names) if name in names[:index]), None)
-
-
-class Section(BaseModel):
-    """A part of the file: unknown keys are errors, values never change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ServiceSettings(Section):
@@ -124,6 +115,15 @@ class ChannelOptions(Section):
     force_push_join_leave: bool = False
     """All subscribers are told who joins and who leaves; needs join_leave."""
 
+    subscribe_proxy_enabled: bool = False
+    """Have a back end decide who may subscribe; users a channel is limited to may in any case."""
+    subscribe_proxy_name: str = ""
+    """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.subscribe."""
+    publish_proxy_enabled: bool = False
+    """Have a back end decide what clients may publish."""
+    publish_proxy_name: str = ""
+    """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.publish."""
+
     @property
     def history(self) -> bool:
         """Whether publications are kept."""
@@ -176,14 +176,49 @@ class NamespaceOptions(ChannelOptions):
 
 
 class TokenSettings(Section):
-    """How connection tokens (JWT) are checked."""
+    """How tokens (JWT) are checked. Without any key every token is refused."""
 
     hmac_secret: Secret | None = None
-    """Secret of HS256, HS384 and HS512 tokens; without it every token is refused."""
+    """Secret of HS256, HS384 and HS512 tokens."""
+    rsa_public_key: PublicKey = ""
+    """Public key of RS256, RS384 and RS512 tokens, in PEM; empty: none."""
+    ecdsa_public_key: PublicKey = ""
+    """Public key of ES256, ES384 or ES512 tokens, in PEM; empty: none."""
+    eddsa_public_key: PublicKey = ""
+    """Public key of EdDSA tokens (Ed25519), in PEM; empty: none."""
+    jwks_url: AnyHttpUrl | None = None
+    """Address of a JSON Web Key Set with the public keys, in place of those above."""
+    jwks_refresh_interval: PositiveDuration = 3600.0
+    """How old the key set may become before it is fetched again."""
     audience: str = ""
     """Required value of the claim `aud`; empty: not checked."""
     issuer: str = ""
     """Required value of the claim `iss`; empty: not checked."""
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether any token can be good."""
+        return bool(self.hmac_secret or self.jwks_url or any(self._public_keys.values()))
+
+    @property
+    def _public_keys(self) -> dict[str, str]:
+        return {
+            "rsa_public_key": self.rsa_public_key,
+            "ecdsa_public_key": self.ecdsa_public_key,
+            "eddsa_public_key": self.eddsa_public_key,
+        }
+
+    @model_validator(mode="after")
+    def _one_source_of_public_keys(self) -> Self:
+        given = next((name for name, key in self._public_keys.items() if key), None)
+        if given is not None and self.jwks_url is not None:
+            raise contradiction(
+                "public keys come from jwks_url or stand here, not both: remove the one or the "
+                "other",
+                (given,),
+                ("jwks_url",),
+            )
+        return self
 
 
 class GatewaySettings(Section):
@@ -200,7 +235,9 @@ class GatewaySettings(Section):
     allow_anonymous: bool = False
     """Let clients connect without a token."""
     token: TokenSettings = TokenSettings()
-    """Connection tokens."""
+    """Connection tokens, and subscription tokens where `subscription_token` has no key."""
+    subscription_token: TokenSettings = TokenSettings()
+    """Subscription tokens, where they are signed with other keys than connection tokens."""
     max_connections: Count = 1000
     """Open WebSocket connections at most; the next one is answered 503."""
     idle_timeout: PositiveDuration = 300.0
@@ -248,6 +285,46 @@ class GatewaySettings(Section):
     """Options of channels without a namespace."""
     namespaces: tuple[NamespaceOptions, ...] = ()
     """Options of channels in a namespace."""
+    proxy: ProxySettings = ProxySettings()
+    """Back ends that what clients ask is forwarded to."""
+
+    @model_validator(mode="after")
+    def _channels_have_their_back_ends(self) -> Self:
+        self._check_back_ends(self.channels, "channels")
+        for index, namespace in enumerate(self.namespaces):
+            self._check_back_ends(namespace, "namespaces", index)
+        return self
+
+    def _check_back_ends(self, options: ChannelOptions, *path: str | int) -> None:
+        known, usual = {each.name for each in self.proxy.proxies}, self.proxy.usual()
+        for event in ("subscribe", "publish"):
+            enabled = getattr(options, f"{event}_proxy_enabled")
+            name = getattr(options, f"{event}_proxy_name")
+            if name and name not in known:
+                raise contradiction(self.proxy.unknown(name), (*path, f"{event}_proxy_name"))
+            if enabled and not name and event not in usual:
+                raise contradiction(
+                    f"there is no back end to ask: set {event}_proxy_name, or "
+                    f"gateway.proxy.{event}.endpoint",
+                    (*path, f"{event}_proxy_enabled"),
+                )
+            if name and not enabled:
+                raise contradiction(
+                    f"{name} is not asked unless {event}_proxy_enabled is set",
+                    (*path, f"{event}_proxy_name"),
+                )
+
+    @model_validator(mode="after")
+    def _back_ends_in_time(self) -> Self:
+        for path, upstream in self.proxy.upstreams():
+            if upstream.timeout >= self.pong_timeout:
+                raise contradiction(
+                    "while a client waits for a back end its pong is not read, and it would be "
+                    "cut off: timeout must be shorter than gateway.pong_timeout",
+                    ("proxy", *path, "timeout"),
+                    ("pong_timeout",),
+                )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -258,12 +335,23 @@ class GatewaySettings(Section):
                 ("pong_timeout",),
                 ("ping_interval",),
             )
-        twice = _repeated([namespace.name for namespace in self.namespaces])
+        twice = repeated([namespace.name for namespace in self.namespaces])
         if twice is not None:
             raise contradiction(
                 f"the namespace {self.namespaces[twice].name} stands there twice; "
                 "put its options in one place",
                 ("namespaces", twice, "name"),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _claims_have_keys(self) -> Self:
+        token = self.subscription_token
+        if not token.has_keys and token != TokenSettings():
+            raise contradiction(
+                "there is no key to go with what is required of subscription tokens: set one "
+                "here, or leave the section out and gateway.token is used for both",
+                ("subscription_token",),
             )
         return self
 
@@ -363,7 +451,7 @@ class HTTPProbeSettings(Section):
     """What to request."""
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = "GET"
     """Request method."""
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
     """Request headers."""
     body: str = ""
     """Request body."""
@@ -412,7 +500,7 @@ class HealthSettings(Section):
 
     @model_validator(mode="after")
     def _unique(self) -> Self:
-        twice = _repeated([check.name for check in self.checks])
+        twice = repeated([check.name for check in self.checks])
         if twice is not None:
             raise contradiction(
                 f"the name {self.checks[twice].name} stands there twice; "
@@ -429,7 +517,7 @@ class OTLPSettings(Section):
     """Base URL of a collector, such as http://127.0.0.1:4318; empty: nothing is sent."""
     protocol: Literal["http/protobuf", "grpc"] | None = None
     """Unset: OTEL_EXPORTER_OTLP_PROTOCOL, or http/protobuf."""
-    headers: dict[str, Secret] = {}
+    headers: dict[str, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every export request."""
     timeout: PositiveDuration = 3.0
     """One export request."""

@@ -38,6 +38,7 @@ _SIZE_UNITS = {
 }
 _MIN_QUEUE_BYTES = 16 * 1024
 _NAMESPACE = r"^[-a-zA-Z0-9_]{2,}$"
+_UPSTREAM = r"^[-a-zA-Z0-9_.]{2,}$"
 _CHECK = r"^[a-zA-Z0-9][-a-zA-Z0-9_. ]{0,127}$"
 
 
@@ -127,11 +128,33 @@ Secret = Annotated[SecretStr, AfterValidator(_secret)]
 """Text that is never printed, and never empty."""
 
 
+def _public_key(value: str) -> str:
+    if "PRIVATE KEY" in value:
+        raise ValueError(
+            "is a private key, which stays with whoever signs; take the public one, "
+            "as openssl pkey -pubout prints it"
+        )
+    return value
+
+
+PublicKey = Annotated[str, AfterValidator(_public_key)]
+"""A public key in PEM; empty: none."""
+
+
 def _namespace_name(value: str) -> str:
     if re.fullmatch(_NAMESPACE, value) is None:
         raise ValueError(
             f"{value!r} is no name for a namespace; "
             "use two or more of the characters a-z A-Z 0-9 - _"
+        )
+    return value
+
+
+def _upstream_name(value: str) -> str:
+    if re.fullmatch(_UPSTREAM, value) is None:
+        raise ValueError(
+            f"{value!r} is no name for a back end or a namespace of methods; "
+            "use two or more of the characters a-z A-Z 0-9 - _ ."
         )
     return value
 
@@ -152,6 +175,13 @@ NamespaceName = Annotated[
 ]
 """The part of a channel name before the colon."""
 
+UpstreamName = Annotated[
+    str,
+    AfterValidator(_upstream_name),
+    WithJsonSchema({"type": "string", "pattern": _UPSTREAM}),
+]
+"""The name of a back end, or the part of a method's name before the colon."""
+
 CheckName = Annotated[
     str,
     AfterValidator(_check_name),
@@ -161,6 +191,43 @@ CheckName = Annotated[
 
 PromQLFeature = Annotated[str, AfterValidator(known_feature)]
 """A feature flag of Prometheus that the engine knows."""
+
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
+_OWN_HEADERS = frozenset(
+    (
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "content-type",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "traceparent",
+        "tracestate",
+        "transfer-encoding",
+        "upgrade",
+    )
+)
+"""What a request to a back end says by itself, or what belongs to one connection only."""
+
+
+def _forwarded_header(value: str) -> str:
+    if _HEADER_NAME.fullmatch(value) is None:
+        raise ValueError(f"{value!r} is no name of a header; write one such as Cookie")
+    if value.lower() in _OWN_HEADERS or value.lower().startswith("sec-websocket-"):
+        raise ValueError(
+            f"{value} belongs to the request that carries it and is not passed on; remove it"
+        )
+    return value
+
+
+ForwardedHeader = Annotated[str, AfterValidator(_forwarded_header)]
+"""Name of a header that a request to a back end may carry."""
 
 Port = Annotated[int, Field(ge=0, le=65535, strict=True)]
 """A TCP port; 0 lets the system pick one."""

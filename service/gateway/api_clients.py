@@ -169,10 +169,7 @@ def overridden(rule: ChannelRule, override: Request | None) -> ChannelRule:
         change = section(override, name)
         if change is not None:
             changes[name] = flag(change, "value")
-    options = rule.options.model_copy(update=changes)
-    if not options.history and (options.force_recovery or options.force_positioning):
-        raise bad_request("recovery and positioning need history in the channel's namespace")
-    return replace(rule, options=options)
+    return rule.overridden(changes)
 
 
 def _json(request: Request, name: str) -> bytes | None:

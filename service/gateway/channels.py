@@ -6,7 +6,8 @@ for private channels, ``#`` before the users a channel is limited to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from service.config.settings import ChannelOptions, GatewaySettings
@@ -40,6 +41,17 @@ class ChannelRule:
         """Make the rule of some options."""
         kept = Retention(options.history_size, options.history_ttl) if options.history else None
         return cls(options, template, kept)
+
+    def overridden(self, changes: Mapping[str, bool]) -> ChannelRule:
+        """Return the rule with some options as one subscription has them.
+
+        Raises:
+            ProtocolError: Recovery or positioning lacks history (107).
+        """
+        options = self.options.model_copy(update=dict(changes))
+        if not options.history and (options.force_recovery or options.force_positioning):
+            raise bad_request("recovery and positioning need history in the channel's namespace")
+        return replace(self, options=options)
 
 
 class ChannelRules:

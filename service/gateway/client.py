@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
 from random import Random
@@ -30,6 +30,7 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
+from service.gateway.proxy_messages import ProxyClient
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
@@ -101,7 +102,14 @@ class Subscription:
 
 
 class Client:
-    """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber."""
+    """A connection and its state; the manager's ``ManagedConnection`` and the hub's subscriber.
+
+    Attributes:
+        refresher: Told when the time of the identity is over; None: the client itself must bring a
+            new token, and is disconnected if it does not.
+        headers: Of the WebSocket request, those that back ends are to see.
+        emulated_headers: Of the connect command, those that back ends are to see.
+    """
 
     __slots__ = (
         "_clock",
@@ -122,13 +130,16 @@ class Client:
         "bytes_out",
         "channels",
         "close_reason",
+        "emulated_headers",
         "ended_by_us",
+        "headers",
         "id",
         "identity",
         "last_activity",
         "messages_in",
         "messages_out",
         "opened_at",
+        "refresher",
         "state",
     )
 
@@ -161,6 +172,9 @@ class Client:
         self.id = str(uuid.uuid4())
         self.state = State.OPEN
         self.identity: Identity | None = None
+        self.refresher: Callable[[Client], None] | None = None
+        self.headers: Mapping[str, str] = {}
+        self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None
         self.ended_by_us = False
@@ -206,6 +220,16 @@ class Client:
         if subscription is not None and subscription.info is not None:
             info["chan_info"] = Fragment(subscription.info)
         return info
+
+    def for_back_ends(self) -> ProxyClient:
+        """Return what back ends are told of this connection."""
+        return ProxyClient(
+            id=self.id,
+            user=self.user,
+            headers=self.headers,
+            emulated_headers=self.emulated_headers,
+            meta=self.identity.meta if self.identity is not None else None,
+        )
 
     def received(self, size: int) -> None:
         """Count a frame from the peer; any traffic shows that it is there."""
@@ -260,10 +284,16 @@ class Client:
         _cancel(self._expiry_timer)
         self._expiry_timer = None
         if identity.expires_at is not None:
-            left_s = identity.expires_at - self._clock.time() + EXPIRY_GRACE_S
-            self._expiry_timer = self._clock.call_later(
-                left_s, lambda: self.close(CONNECTION_EXPIRED)
-            )
+            left_s = identity.expires_at - self._clock.time()
+            if self.refresher is None:
+                left_s += EXPIRY_GRACE_S
+            self._expiry_timer = self._clock.call_later(left_s, self._expire)
+
+    def _expire(self) -> None:
+        if self.refresher is None:
+            self.close(CONNECTION_EXPIRED)
+        else:
+            self.refresher(self)
 
     def ping(self) -> None:
         """Ask for a sign of life, unless one is awaited already."""

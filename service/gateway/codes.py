@@ -3,7 +3,10 @@
 Source: Centrifuge client protocol, JSON, version 2; the numbers and words are Centrifugo's.
 GatewayError
 ├── ProtocolError          the answer to one command is an error; the connection goes on
-└── DisconnectError        the connection ends with a code
+├── DisconnectError        the connection ends with a code
+├── AnswerError            a back end's answer that is not in the format (proxy_messages)
+├── UpstreamError          a back end that could not be asked or did not answer (upstream)
+└── Token..., Keys...      service.gateway.token_errors: why a token does not let its client in
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ class ProtocolError(GatewayError):
     """A command that is answered with an error.
 
     Attributes:
-        code: 100 to 399 by the protocol.
+        code: 100 to 399 by the protocol, 400 to 1999 by back ends.
         message: Short, for logs of the client's developer.
         temporary: Whether the client should try again.
     """
@@ -88,14 +91,19 @@ def not_available() -> ProtocolError:
     return ProtocolError(108, "not available")
 
 
+def too_many_requests() -> ProtocolError:
+    """Return error 111: more at once than is taken; trying again later helps."""
+    return ProtocolError(111, "too many requests", temporary=True)
+
+
 def token_expired() -> ProtocolError:
     """Return error 109: the client should get a new token and try again."""
     return ProtocolError(109, "token expired")
 
 
-def too_many_requests() -> ProtocolError:
-    """Return error 111: the client sends faster than it may, and should try again."""
-    return ProtocolError(111, "too many requests", temporary=True)
+def expired() -> ProtocolError:
+    """Return error 110: what the token gives was over before it began."""
+    return ProtocolError(110, "expired")
 
 
 def unrecoverable_position() -> ProtocolError:

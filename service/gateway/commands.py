@@ -8,26 +8,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Final
 
 from service import __version__
+from service.codec import Fragment
 from service.config.settings import GatewaySettings
+from service.gateway.admission import Admission, check_state
+from service.gateway.authentication import Authenticator
+from service.gateway.back_ends import BackEnds
 from service.gateway.broker import Broker, Message
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client, State
 from service.gateway.codes import (
     BAD_REQUEST,
-    INVALID_TOKEN,
+    INTERNAL_ERROR,
     NOT_AVAILABLE,
-    PERMISSION_DENIED,
     TOO_MANY_ERRORS,
     DisconnectError,
     ProtocolError,
-    already_subscribed,
     bad_request,
     internal_error,
-    limit_exceeded,
     not_available,
     too_many_requests,
 )
@@ -42,10 +44,12 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
+from service.gateway.proxy import HeaderSource
+from service.gateway.proxy_messages import PublishAnswer
 from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
-from service.gateway.tokens import ConnectionTokens, Identity
+from service.gateway.tokens import Identity
 from service.telemetry.sampling import MessageSampling
 
 _LOG: Final = logging.getLogger(__name__)
@@ -56,31 +60,48 @@ _MAX_VERSION: Final = 64
 Result = Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class CommandParts:
+    """What commands act on.
+
+    Attributes:
+        broker: Publications, history and presence.
+        subscriptions: Begins and ends them.
+        rules: What clients may do in channels.
+        tokens: Who clients are.
+        sampling: Which traces are recorded.
+        stats: Where commands are counted.
+        random: Spreads first pings.
+        back_ends: Asked about what clients want; None: there are none.
+    """
+
+    broker: Broker
+    subscriptions: Subscriptions
+    rules: ChannelRules
+    tokens: Authenticator
+    sampling: MessageSampling
+    stats: GatewayStats
+    random: Random
+    back_ends: BackEnds | None = None
+
+
 class Commands:
     """Executes commands for all connections of the process."""
 
-    def __init__(
-        self,
-        settings: GatewaySettings,
-        *,
-        broker: Broker,
-        subscriptions: Subscriptions,
-        rules: ChannelRules,
-        tokens: ConnectionTokens,
-        sampling: MessageSampling,
-        stats: GatewayStats,
-        random: Random,
-    ) -> None:
+    def __init__(self, settings: GatewaySettings, parts: CommandParts) -> None:
         """Use the parts that commands act on."""
         self._settings = settings
-        self._broker = broker
-        self._subscriptions = subscriptions
-        self._history = History(broker, client_limit=settings.history_limit)
-        self._rules = rules
-        self._tokens = tokens
-        self._sampling = sampling
-        self._stats = stats
-        self._random = random
+        self._broker = parts.broker
+        self._subscriptions = parts.subscriptions
+        self._history = History(parts.broker, client_limit=settings.history_limit)
+        self._rules = parts.rules
+        self._tokens = parts.tokens
+        self._admission = Admission(settings, tokens=parts.tokens, rules=parts.rules)
+        self._sampling = parts.sampling
+        self._stats = parts.stats
+        self._random = parts.random
+        self._back_ends = parts.back_ends
+        self._max_data_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
         self._handlers: dict[Method, Callable[[Client, Result], Awaitable[Result]]] = {
             Method.CONNECT: self._connect,
             Method.SUBSCRIBE: self._subscribe,
@@ -90,7 +111,14 @@ class Commands:
             Method.PRESENCE: self._presence,
             Method.PRESENCE_STATS: self._presence_stats,
             Method.REFRESH: self._refresh,
+            Method.SUB_REFRESH: self._refresh_subscription,
+            Method.RPC: self._rpc,
         }
+
+    def opened(self, client: Client, headers: HeaderSource) -> None:
+        """Prepare a connection, with the headers of its request, before anything is read."""
+        if self._back_ends is not None:
+            self._back_ends.opened(client, headers)
 
     async def execute(self, client: Client, command: Command) -> bytes | None:
         """Execute one command and return its reply; None when there is none.
@@ -155,34 +183,69 @@ class Commands:
     async def _connect(self, client: Client, request: Result) -> Result:
         text_field(request, "name", max_length=_MAX_NAME)
         text_field(request, "version", max_length=_MAX_VERSION)
-        token = text_field(request, "token")
-        if token:
-            identity = self._tokens.verify(token)
-        elif self._settings.allow_anonymous:
-            identity = Identity("")
-        else:
-            raise DisconnectError(PERMISSION_DENIED, "no token, and anonymous is not allowed")
+        if self._back_ends is not None:
+            self._back_ends.take_headers(client, request)
+        identity, data = await self._identify(client, request)
+        grants = self._admission.brought_along(identity)
         client.connected(identity, self._random)
-        return {
+        result = {
             "client": client.id,
             "version": f"gatewatch {__version__}",
             "ping": max(1, round(self._settings.ping_interval)),
             "pong": True,
-            **self._tokens.expiry(identity),
+            **({} if client.refresher is not None else self._tokens.expiry(identity)),
+            **({} if data is None else {"data": Fragment(data)}),
         }
+        if grants:
+            result["subs"] = await self._subscribe_from_start(client, grants, request)
+        return result
+
+    async def _identify(self, client: Client, request: Result) -> tuple[Identity, bytes | None]:
+        """Return who a client is, and what a back end gives it beside that."""
+        token = text_field(request, "token")
+        if not token and self._back_ends is not None and self._back_ends.identify:
+            known = await self._back_ends.connection(client, request)
+            check_state(client, State.CONNECTING)
+            if known is not None:
+                return known
+        return await self._admission.connection(client, token), None
+
+    async def _subscribe_from_start(
+        self, client: Client, grants: Mapping[str, Grant], request: Result
+    ) -> Result:
+        """Subscribe a connection to all of its channels, or end it: none is left out."""
+        try:
+            return await self._subscriptions.subscribe_at_connect(client, grants, request)
+        except ProtocolError as error:
+            detail = f"a subscription it was given could not be made: {error}"
+            raise DisconnectError(INTERNAL_ERROR, detail) from error
 
     async def _subscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
-        rule = self._rules.check_subscribe(channel, client.user)
-        if request.get("token") or request.get("type"):
-            raise not_available()  # subscription tokens, map and shared-poll subscriptions
+        if request.get("type"):
+            raise not_available()  # map and shared-poll subscriptions
         if request.get("tf"):
             raise bad_request("tag filters are not available")
-        if channel in client.channels:
-            raise already_subscribed()
-        if len(client.channels) >= self._settings.max_channels_per_connection:
-            raise limit_exceeded()
-        return await self._subscriptions.subscribe(client, channel, Grant(rule), Wish.of(request))
+        wish = Wish.of(request)
+        token = text_field(request, "token")
+        back_ends = self._back_ends
+        if token or back_ends is None or not back_ends.decide_on_subscribing(channel):
+            grant = await self._admission.subscription(client, channel, token)
+        else:
+            grant = await self._admission.decided_subscription(
+                client, channel, lambda rule: back_ends.subscription(client, channel, rule, request)
+            )
+        return await self._subscriptions.subscribe(client, channel, grant, wish)
+
+    async def _refresh_subscription(self, client: Client, request: Result) -> Result:
+        channel = text_field(request, "channel")
+        if request.get("type"):
+            raise not_available()  # tracking of shared-poll subscriptions
+        token = text_field(request, "token")
+        given = await self._admission.subscription_refresh(client, channel, token)
+        self._subscriptions.inform(client, channel, given.info)
+        self._subscriptions.renew(client, channel, given.expires_at)
+        return self._tokens.expiry(given)
 
     async def _unsubscribe(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -195,22 +258,34 @@ class Commands:
         channel = text_field(request, "channel")
         if "data" not in request:
             raise bad_request("data is required")
-        subscribed = channel in client.channels
-        rule = self._rules.check_publish(channel, client.user, subscribed=subscribed)
-        data = encode_data(
-            request["data"], max_bytes=self._settings.max_queue_size - MAX_ENVELOPE_BYTES
-        )
+        rule = self._rules.rule(channel)
+        asked = self._back_ends if rule.options.publish_proxy_enabled else None
+        if asked is None:
+            subscribed = channel in client.channels
+            self._rules.check_publish(channel, client.user, subscribed=subscribed)
+        data = encode_data(request["data"], max_bytes=self._max_data_bytes)
+        parent, given = self._sampling.decide(), PublishAnswer()
+        if asked is not None:
+            given = await asked.publication(client, channel, rule, data, parent=parent)
         await self._broker.publish(
             Message(
                 channel,
-                data,
+                data if given.data is None else given.data,
                 rule,
                 source="client",
                 info=client.info(channel),
-                parent=self._sampling.decide(),
+                tags=given.tags or None,
+                parent=parent,
+                skip_history=given.skip_history,
+                idempotency_key=given.idempotency_key,
             )
         )
         return {}
+
+    async def _rpc(self, client: Client, request: Result) -> Result:
+        if self._back_ends is None:
+            raise not_available()
+        return await self._back_ends.rpc(client, request)
 
     async def _read_history(self, client: Client, request: Result) -> Result:
         channel = text_field(request, "channel")
@@ -232,12 +307,7 @@ class Commands:
         return channel
 
     async def _refresh(self, client: Client, request: Result) -> Result:
-        token = text_field(request, "token")
-        if not token:
-            raise bad_request("token is required")
-        identity = self._tokens.verify(token)
-        if identity.user != client.user:
-            raise DisconnectError(INVALID_TOKEN, "a refresh with the token of another user")
+        identity = await self._admission.refresh(client, text_field(request, "token"))
         client.renew(identity)
         return {
             "client": client.id,

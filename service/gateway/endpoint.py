@@ -120,6 +120,7 @@ class WebSocketEndpoint:
             on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
+        self._commands.opened(client, request.headers)
         register(client)
         try:
             with suppress(ConnectionError):  # a pong to a peer that is gone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from random import Random
 from typing import Final
 
@@ -15,22 +16,26 @@ from service.config.settings import BatchingSettings, GatewaySettings
 from service.gateway.api import METHODS, ServerAPI
 from service.gateway.api_clients import ClientMethods
 from service.gateway.api_publishing import PublishingMethods
+from service.gateway.authentication import Authenticator
+from service.gateway.back_ends import BackEnds
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import Broker, MemoryBroker
 from service.gateway.channels import ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import CONNECTION_IDLE, NO_PONG, SHUTDOWN
-from service.gateway.commands import Commands
+from service.gateway.commands import CommandParts, Commands
 from service.gateway.endpoint import PATH, WebSocketEndpoint
 from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
 from service.gateway.positions import PositionCheck
+from service.gateway.protocol import MAX_ENVELOPE_BYTES
+from service.gateway.proxy import Proxy
 from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
-from service.gateway.tokens import ConnectionTokens
 from service.gateway.tracing import PublicationTracing
+from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
     ConnectionPolicy,
     DrainReport,
@@ -56,9 +61,26 @@ class Gateway:
         random: Random,
         instruments: Instruments,
         sampling: MessageSampling,
+        pool: HTTPConnectionPool | None = None,
     ) -> None:
-        """Build the parts; nothing listens yet."""
+        """Build the parts; nothing listens yet.
+
+        Args:
+            settings: Those of the gateway.
+            batching: How publications are gathered.
+            node: Name of this process.
+            clock: Time and timers.
+            random: Jitter.
+            instruments: Spans and histograms.
+            sampling: Which traces are recorded.
+            pool: Requests to others; needed where keys of tokens are to be fetched or back ends
+                to be asked.
+
+        Raises:
+            TokenKeyError: A key of tokens in the settings cannot be used.
+        """
         self._settings = settings
+        self.proxy = _proxy(settings, pool, clock, random, instruments)
         self.stats = GatewayStats()
         self.connections: WebSocketConnectionManager[Client] = WebSocketConnectionManager(
             ConnectionPolicy(
@@ -101,15 +123,31 @@ class Gateway:
         )
         sessions = Sessions()
         rules = ChannelRules(settings)
+        self._authenticator = Authenticator(
+            settings.token, settings.subscription_token, clock=clock, pool=pool
+        )
+        self._back_ends: BackEnds | None = None
+        if self.proxy is not None:
+            self._back_ends = BackEnds(
+                self.proxy,
+                rules=rules,
+                sampling=sampling,
+                clock=clock,
+                random=random,
+                max_data_bytes=settings.max_queue_size - MAX_ENVELOPE_BYTES,
+            )
         commands = Commands(
             settings,
-            broker=self.broker,
-            subscriptions=self.subscriptions,
-            rules=rules,
-            tokens=ConnectionTokens(settings.token, clock=clock),
-            sampling=sampling,
-            stats=self.stats,
-            random=random,
+            CommandParts(
+                broker=self.broker,
+                subscriptions=self.subscriptions,
+                rules=rules,
+                tokens=self._authenticator,
+                sampling=sampling,
+                stats=self.stats,
+                random=random,
+                back_ends=self._back_ends,
+            ),
         )
         self._endpoint = WebSocketEndpoint(
             settings,
@@ -162,7 +200,9 @@ class Gateway:
         )
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._positions:
+        async with self._positions, self._authenticator, AsyncExitStack() as stack:
+            if self._back_ends is not None:
+                await stack.enter_async_context(self._back_ends)
             yield
 
     async def _health(self, request: web.Request) -> web.Response:
@@ -173,3 +213,24 @@ class Gateway:
                 content_type="application/json",
             )
         return web.Response(body=encode({}), content_type="application/json")
+
+
+def _proxy(
+    settings: GatewaySettings,
+    pool: HTTPConnectionPool | None,
+    clock: Clock,
+    random: Random,
+    instruments: Instruments,
+) -> Proxy | None:
+    if pool is None:
+        if any(settings.proxy.upstreams()):
+            raise ValueError("back ends in gateway.proxy cannot be asked without a pool")
+        return None
+    return Proxy(
+        settings.proxy,
+        max_data_bytes=settings.max_queue_size - MAX_ENVELOPE_BYTES,
+        pool=pool,
+        clock=clock,
+        random=random,
+        instruments=instruments,
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from service.gateway.batcher import FlushReason
 from service.gateway.gateway import Gateway
 from service.gateway.hub import BATCHER_NAME
+from service.gateway.upstream import Upstream
 from service.telemetry import instruments
 from service.telemetry.observers import Observers
 
@@ -27,6 +28,7 @@ class GatewayObservation:
         self._streams = gateway.streams.stats
         self._history_limit = gateway.streams.max_bytes
         self._batcher = gateway.hub.batcher_stats
+        self._upstreams = tuple(gateway.proxy.upstreams()) if gateway.proxy is not None else ()
 
     def register(self, observers: Observers) -> None:
         """Have every count of the gateway read at each collection."""
@@ -61,11 +63,21 @@ class GatewayObservation:
         observe(instruments.POSITIONS_LOST, lambda: [(stats.positions_lost, {})])
         observe(instruments.MESSAGE_IO, self._io)
         observe(instruments.COMMANDS, self._commands)
+        observe(
+            instruments.PROXY_CIRCUIT, self._of_upstreams(lambda each: each.circuit.state.value)
+        )
+        observe(instruments.PROXY_ACTIVE, self._of_upstreams(lambda each: each.stats.active))
+        observe(instruments.PROXY_RETRIES, self._of_upstreams(lambda each: each.stats.retries))
         observe(instruments.BATCH_ITEMS, lambda: [(batcher.items, _BATCHER)])
         observe(instruments.BATCH_FLUSHES, self._flushes)
         observe(instruments.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
         observe(instruments.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
         observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
+
+    def _of_upstreams(self, value: Callable[[Upstream], int]) -> Callable[[], Values]:
+        return lambda: [
+            (value(each), {"gateway.proxy.upstream": each.name}) for each in self._upstreams
+        ]
 
     def _count(self) -> Values:
         attributes = {"gateway.connection.state": "open", "gateway.transport": "websocket"}

@@ -177,7 +177,8 @@ class Subscriptions:
             position = positions.get(channel) or {}
             if not isinstance(position, dict):
                 raise DisconnectError(BAD_REQUEST, "subs has a channel that is not an object")
-            results[channel] = await self.subscribe(client, channel, grant, Wish.of(position))
+            wish = replace(Wish.of(position), reject_unrecovered=False)  # all or nothing connects
+            results[channel] = await self.subscribe(client, channel, grant, wish)
         return results
 
     async def subscribe_at_run_time(
@@ -250,6 +251,16 @@ class Subscriptions:
                 lambda: self._expire(client, channel),
             )
         client.channels[channel] = replace(subscription, expiry=expiry)
+
+    def inform(self, client: Client, channel: str, info: bytes | None) -> None:
+        """Change what others may know of a subscription from now on, as JSON."""
+        subscription = client.channels[channel]
+        client.channels[channel] = replace(subscription, info=info)
+        if subscription.shown is not None:
+            shown = encode(client.info(channel))
+            client.channels[channel] = replace(subscription, info=info, shown=shown)
+            if subscription.rule.options.presence:
+                self._broker.enter(channel, client.id, PresentClient(client.user, shown))
 
     def _expire(self, client: Client, channel: str) -> None:
         if client.channels[channel].server_side:

@@ -213,6 +213,40 @@ SEND_QUEUE_LARGEST = _define(
     "gauge", "gateway.send_queue.largest", "By", "Bytes waiting for the slowest client."
 )
 
+# Back ends of the gateway
+PROXY_DURATION = _define(
+    "histogram",
+    "gateway.proxy.duration",
+    "s",
+    "How long a client waited for a back end, repetitions included.",
+    "gateway.proxy.event",
+    "gateway.proxy.upstream",
+    "gateway.proxy.template",
+    "gateway.proxy.outcome",
+    boundaries=SECONDS_BOUNDARIES,
+)
+PROXY_CIRCUIT = _define(
+    "gauge",
+    "gateway.proxy.circuit.state",
+    "{state}",
+    "Whether a back end is asked: 0 yes, 1 one request tries it, 2 it is left alone.",
+    "gateway.proxy.upstream",
+)
+PROXY_ACTIVE = _define(
+    "up_down_counter",
+    "gateway.proxy.active_requests",
+    "{request}",
+    "Requests to back ends in progress.",
+    "gateway.proxy.upstream",
+)
+PROXY_RETRIES = _define(
+    "counter",
+    "gateway.proxy.retries",
+    "{request}",
+    "Requests to back ends that were sent again.",
+    "gateway.proxy.upstream",
+)
+
 # Batcher
 BATCH_ITEMS = _define(
     "counter",
@@ -478,6 +512,7 @@ class Instruments:
     tracer: Tracer
     http_server_duration: Histogram
     connection_duration: Histogram
+    proxy_duration: Histogram
     message_latency: LocalHistogram
     batch_size: LocalHistogram
     batch_body_size: LocalHistogram
@@ -505,6 +540,7 @@ class Instruments:
             tracer=tracer,
             http_server_duration=HTTP_SERVER_DURATION.histogram(meter),
             connection_duration=CONNECTION_DURATION.histogram(meter),
+            proxy_duration=PROXY_DURATION.histogram(meter),
             message_latency=local.create(MESSAGE_LATENCY),
             batch_size=local.create(BATCH_SIZE),
             batch_body_size=local.create(BATCH_BODY_SIZE),

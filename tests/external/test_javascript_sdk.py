@@ -15,6 +15,7 @@ import pytest
 from tests.external.child import Child, running
 from tests.external.programs import JAVASCRIPT
 from tests.support.process import GatewatchProcess, run_command, serving, unused_port
+from tests.support.tokens import signed
 
 SECRET: Final = "0123456789abcdef0123456789abcdef"
 BURST: Final = 400
@@ -130,6 +131,40 @@ async def test_a_token_of_the_command_lets_its_user_in(client: OpenClient, tmp_p
             await sdk.do("publish", channel="chat", data=1)
 
             assert (await sdk.event("publication"))["info"]["user"] == "42"
+
+
+async def test_private_channels_open_with_a_token(client: OpenClient, tmp_path: Path):
+    """The SDK asks for another one when the first has expired; without one it stays outside."""
+    settings = {"gateway": {"token": {"hmac_secret": SECRET}}}
+    command = ("token", "--user", "42", "--channel", "$secret", "--info", '{"role": "editor"}')
+    old = signed({"sub": "42", "channel": "$secret", "exp": 1}, "HS256", SECRET)
+    async with serving(tmp_path, settings) as gatewatch:
+        good = (await run_command(*command, directory=tmp_path)).out.strip()
+        token = (await run_command("token", "--user", "42", directory=tmp_path)).out.strip()
+        async with client(gatewatch, token=token) as sdk:
+            await sdk.do("connect")
+            await sdk.do("subscribe", channel="$closed")
+            assert (await sdk.event("unsubscribed"))["code"] == 103
+
+            await sdk.do("subscribe", channel="$secret", tokens=[old, good])
+            assert (await sdk.event("subscribed"))["channel"] == "$secret"
+            await gatewatch.publish("$secret", "for those with a token")
+            assert (await sdk.event("publication"))["data"] == "for those with a token"
+
+
+async def test_a_token_brings_channels_along(client: OpenClient, tmp_path: Path):
+    """They are server-side subscriptions of the SDK, which did not ask for them."""
+    settings = {"gateway": {"token": {"hmac_secret": SECRET}, "allow_anonymous": False}}
+    claims = {"sub": "42", "subs": {"news": {"data": {"topic": "all"}}}}
+    token = signed(claims, "HS256", SECRET)
+    async with serving(tmp_path, settings) as gatewatch, client(gatewatch, token=token) as sdk:
+        await sdk.do("connect")
+        assert (await sdk.event("brought along"))["data"] == {"topic": "all"}
+
+        await gatewatch.publish("news", "hello")
+
+        arrived = await sdk.event("brought")
+        assert (arrived["channel"], arrived["data"]) == ("news", "hello")
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,10 @@ from alerts.series.store import SeriesStore
 from service.checking import doubts, read_configured
 from service.config.settings import Settings
 from service.errors import ConfigurationError
+from tests.support.tokens import private_key, public_pem
 
 SECRET = "0123456789abcdef0123456789abcdef"
+PUBLIC_KEY = public_pem(private_key("EdDSA"))
 
 
 def problems_of(
@@ -73,6 +75,16 @@ def test_nothing_is_wrong_with_the_defaults() -> None:
             "alerts.storage_url: it is no database URL;",
         ),
         ({"alerts": {"storage_url": "foo://bar"}}, {}, "alerts.storage_url: "),
+        (
+            {"gateway": {"token": {"rsa_public_key": "secret"}}},
+            {},
+            "gateway.token.rsa_public_key: it is not a public key in PEM; it begins with ",
+        ),
+        (
+            {"gateway": {"subscription_token": {"hmac_secret": PUBLIC_KEY}}},
+            {},
+            "gateway.subscription_token.hmac_secret: it is a public key, a certificate or a ",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(
@@ -126,6 +138,23 @@ def test_a_short_secret_is_doubtful() -> None:
     assert doubts_of(gateway={"token": {"hmac_secret": SECRET}}) == []
     assert doubts_of(gateway={"token": {"hmac_secret": SECRET[1:]}}) == [
         "gateway.token.hmac_secret: too short to be safe; take 32 bytes or more"
+    ]
+
+
+def test_a_short_secret_of_subscription_tokens_is_doubtful_too() -> None:
+    """Named by its own key."""
+    assert doubts_of(gateway={"subscription_token": {"hmac_secret": "hush"}}) == [
+        "gateway.subscription_token.hmac_secret: too short to be safe; take 32 bytes or more"
+    ]
+
+
+def test_a_key_set_that_can_be_changed_on_its_way_is_doubtful() -> None:
+    """Over plain HTTP, unless it stays on this machine."""
+    for url in ("https://id.example.org/keys", "http://127.0.0.1/keys", "http://localhost/keys"):
+        assert doubts_of(gateway={"token": {"jwks_url": url}}) == []
+    assert doubts_of(gateway={"token": {"jwks_url": "http://id.example.org/keys"}}) == [
+        "gateway.token.jwks_url: what comes over http can be changed on its way, and so who may "
+        "sign; take https"
     ]
 
 

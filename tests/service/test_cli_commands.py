@@ -9,9 +9,16 @@ from pathlib import Path
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+)
 
 from service.cli import main
 from tests.support.command import gatewatch
+from tests.support.tokens import private_key, private_pem, public_pem
 
 SECRET = "0123456789abcdef0123456789abcdef"
 COMMANDS = (
@@ -72,7 +79,7 @@ def test_the_overview_lists_what_there_is(capsys: pytest.CaptureFixture[str]):
         (["token", "--user", ""], "it is empty"),
         (["token", "--user", "a", "--ttl", "5"], "'5' is not a duration"),
         (["token", "--user", "a", "--ttl", "10ms"], "too short"),
-        (["token", "--user", "a", "--channel", "b"], "subscription tokens are not supported"),
+        (["token", "--user", "a", "--channel", ""], "a channel is 1 to 255 ASCII characters"),
         (["rules", "check"], "Missing argument"),
         (["rules", "test"], "Missing argument"),
     ],
@@ -139,6 +146,83 @@ def test_a_token_speaks_for_a_user(tmp_path: Path):
     assert (done.code, done.err) == (0, "")
     assert claims["sub"] == "ann"
     assert claims["exp"] - claims["iat"] == 90
+
+
+def test_a_token_lets_a_user_into_a_channel(tmp_path: Path):
+    """Signed as subscription tokens are, where they have settings of their own."""
+    other = SECRET[::-1]
+    command = ("token", "--user", "ann", "--channel", "$news", "--info", '{"role": "editor"}')
+
+    shared = gatewatch(*command, "--set", f"gateway.token.hmac_secret={SECRET}", directory=tmp_path)
+    own = gatewatch(
+        *(*command, "--set", f"gateway.token.hmac_secret={SECRET}"),
+        *("--set", f"gateway.subscription_token.hmac_secret={other}"),
+        directory=tmp_path,
+    )
+
+    assert (shared.err, own.err) == ("", "")
+    for done, secret in ((shared, SECRET), (own, other)):
+        claims = jwt.decode(done.out.strip(), secret, ["HS256"])
+        assert (claims["sub"], claims["channel"]) == ("ann", "$news")
+        assert claims["info"] == {"role": "editor"}
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "ES512", "EdDSA"])
+def test_a_token_can_be_signed_with_a_private_key(tmp_path: Path, algorithm: str):
+    """The kind of the key says how; its name can be told."""
+    key = private_key(algorithm)
+    (tmp_path / "key.pem").write_bytes(private_pem(key))
+
+    done = gatewatch(
+        *("token", "--user", "ann", "--private-key", "key.pem", "--key-id", "one"),
+        directory=tmp_path,
+    )
+
+    token = done.out.strip()
+    assert (done.code, done.err) == (0, "")
+    assert jwt.decode(token, public_pem(key), [algorithm])["sub"] == "ann"
+    assert jwt.get_unverified_header(token)["kid"] == "one"
+
+
+@pytest.mark.parametrize(
+    ("pem", "complaint"),
+    [
+        (b"secret", "it is not a private key in PEM"),
+        (public_pem(private_key("ES256")).encode(), "it is not a private key in PEM"),
+        (
+            private_key("ES256").private_bytes(
+                Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x")
+            ),
+            "it is encrypted",
+        ),
+        (private_pem(rsa.generate_private_key(65537, 1024)), "it has 1024 bits"),
+    ],
+)
+def test_a_private_key_that_cannot_sign_is_told(tmp_path: Path, pem: bytes, complaint: str):
+    """With the file, and what would be right."""
+    (tmp_path / "key.pem").write_bytes(pem)
+
+    done = gatewatch("token", "--user", "ann", "--private-key", "key.pem", directory=tmp_path)
+
+    assert (done.code, done.out) == (2, "")
+    assert f"key.pem: {complaint}" in done.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--info", "{"), "not JSON"),
+        (("--key-id", "one"), "give --private-key"),
+        (("--private-key", "nowhere.pem"), "does not exist"),
+    ],
+)
+def test_a_token_is_not_made_of_anything(tmp_path: Path, arguments: tuple[str, str], complaint):
+    """Usage errors say which option is meant."""
+    done = gatewatch("token", "--user", "ann", *arguments, directory=tmp_path)
+
+    assert done.code == 2
+    assert complaint in done.err
+    assert arguments[0] in done.err
 
 
 def test_a_token_needs_a_secret(tmp_path: Path):

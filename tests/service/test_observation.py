@@ -203,7 +203,12 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
             tmp_path,
-            gateway={**OPEN, "port": 0, "max_queue_size": "64KiB"},
+            gateway={
+                **OPEN,
+                "port": 0,
+                "max_queue_size": "64KiB",
+                "proxy": {"rpc": {"endpoint": hook.url}},
+            },
             telemetry={
                 "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},
                 "collect_interval": "100ms",
@@ -266,5 +271,6 @@ async def make_everything_happen(app: App, session: aiohttp.ClientSession) -> No
         await client.subscribe("news")
         await publish("news", "small")
         assert await client.published() == "small"
+        assert (await client.call(rpc={"method": "any"}))["error"]["code"] == 100
         await lose_a_slow_client(client, publish, is_lost)
     assert app.gateway.connections.stats.closed == {3008: 1}

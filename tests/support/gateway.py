@@ -11,11 +11,13 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from alerts.clock import Clock, SystemClock
 from service.codec import decode, encode
-from service.config.settings import BatchingSettings, GatewaySettings
+from service.config.settings import BatchingSettings, GatewaySettings, HTTPPoolSettings
 from service.gateway.gateway import Gateway
+from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
 from service.telemetry.sampling import MessageSampling
 
@@ -141,18 +143,28 @@ async def running_gateway(
     clock: Clock | None = None,
     batching: dict[str, Any] | None = None,
     instruments: Instruments | None = None,
+    tracer_provider: TracerProvider | None = None,
+    sampling_ratio: float = 0.0,
     **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway on a free port."""
     used = clock or SystemClock()
+    telemetry = instruments or Instruments.disabled()
+    pool = HTTPConnectionPool(
+        HTTPPoolSettings(),
+        instruments=telemetry,
+        tracer_provider=tracer_provider or NoOpTracerProvider(),
+        clock=used,
+    )
     gateway = Gateway(
         GatewaySettings.model_validate({**OPEN, **settings}),
         BatchingSettings.model_validate(batching or {}),
         node="test-node",
         clock=used,
         random=Random(1),
-        instruments=instruments or Instruments.disabled(),
-        sampling=MessageSampling(0.0),
+        instruments=telemetry,
+        sampling=MessageSampling(sampling_ratio),
+        pool=pool,
     )
     runner = web.AppRunner(gateway.application(), shutdown_timeout=1.0)
     await runner.setup()
@@ -165,6 +177,7 @@ async def running_gateway(
         for client in gateway.connections:
             client.abort()
         await runner.cleanup()
+        await pool.aclose()
 
 
 async def lose_a_slow_client(

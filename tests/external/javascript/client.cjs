@@ -28,8 +28,16 @@ for (const event of ["connecting", "connected", "disconnected"]) {
   client.on(event, (context) => say(event, context));
 }
 
-function subscribe(channel) {
-  const subscription = client.newSubscription(channel);
+// Channels that come with the connection's token.
+client.on("subscribed", (context) => say("brought along", context));
+client.on("publication", (context) => say("brought", context));
+
+function subscribe(channel, tokens) {
+  const getToken = async () => {
+    say("token", { channel });
+    return tokens.length > 1 ? tokens.shift() : tokens[0];
+  };
+  const subscription = client.newSubscription(channel, tokens ? { getToken } : {});
   for (const event of ["subscribed", "unsubscribed", "publication"]) {
     subscription.on(event, (context) => say(event, context));
   }
@@ -40,7 +48,7 @@ function subscribe(channel) {
 const commands = {
   connect: () => client.connect(),
   disconnect: () => client.disconnect(),
-  subscribe: ({ channel }) => subscribe(channel),
+  subscribe: ({ channel, tokens }) => subscribe(channel, tokens),
   unsubscribe: ({ channel }) => client.getSubscription(channel).unsubscribe(),
   publish: ({ channel, data }) =>
     client.publish(channel, data).then(

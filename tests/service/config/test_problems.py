@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.configuration import problems_of
+from tests.support.configuration import load_text, problems_of
 
 WRONG_VALUES = [
     ("gateway: {port: 70000}", "1:17: gateway.port: got 70000, expected a whole number from 0 to"),
@@ -244,6 +244,34 @@ health:
         "gatewatch.yaml:6:34: health.checks[0].http.headers.authorization: the credentials in the "
     )
     assert "hush" not in problem
+
+
+def test_public_keys_have_one_source(tmp_path: Path):
+    """Those of a key set and those in the file could contradict each other."""
+    text = "gateway: {token: {eddsa_public_key: x, jwks_url: 'http://localhost/'}}\n"
+
+    (problem,) = problems_of(tmp_path, text)
+    assert problem.startswith(
+        "gatewatch.yaml:1:37: gateway.token.eddsa_public_key: public keys come from jwks_url or"
+    )
+
+
+def test_a_private_key_is_told_without_it(tmp_path: Path):
+    """It may be what was at hand, and belongs to who signs."""
+    text = "gateway: {token: {rsa_public_key: '-----BEGIN PRIVATE KEY-----hush'}}\n"
+
+    (problem,) = problems_of(tmp_path, text)
+    assert "gateway.token.rsa_public_key: is a private key" in problem
+    assert "hush" not in problem
+
+
+def test_subscription_tokens_need_a_key_of_their_own(tmp_path: Path):
+    """What else is required of them would be required of none."""
+    (problem,) = problems_of(tmp_path, "gateway: {subscription_token: {issuer: me}}\n")
+
+    assert "gateway.subscription_token: there is no key to go with what is required" in problem
+    with_key = "gateway: {subscription_token: {issuer: me, hmac_secret: hush}}\n"
+    assert load_text(tmp_path, with_key).settings.gateway.subscription_token.has_keys
 
 
 def test_a_url_that_is_none_is_told_without_its_secrets(tmp_path: Path):

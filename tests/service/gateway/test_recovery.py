@@ -467,7 +467,8 @@ class App:
         self.told_of_losses = 0
 
     def connect(self) -> None:
-        if self.client is None:
+        if self.client is None or self.client.close_reason is not None:
+            self.live = False
             self.wire = Wire()
             self.client = Client(
                 self.wire,
