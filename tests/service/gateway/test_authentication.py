@@ -139,6 +139,7 @@ def confused(pem: str) -> str:
         confused(KEYS["rsa_public_key"]),
         confused(KEYS["eddsa_public_key"].strip()),
     ],
+    ids=lambda token: f"{len(token)} bytes",  # the keys are new in every process
 )
 async def test_what_is_no_token_of_ours_ends_the_connection(token):
     """3500 for a connection and its refresh, and for the refresh of a subscription."""
