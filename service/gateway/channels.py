@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from service.config.settings import ChannelOptions, GatewaySettings
+from service.config.channel_settings import ChannelOptions
+from service.config.settings import GatewaySettings
 from service.gateway.codes import (
     bad_request,
     not_available,

@@ -15,7 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
 
 from alerts.clock import Clock
-from service.config.settings import ChannelOptions
+from service.config.channel_settings import ChannelOptions
 from service.gateway.batcher import (
     Batch,
     BatcherStats,
