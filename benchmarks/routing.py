@@ -141,6 +141,7 @@ async def measure(
     """Post all alerts and wait until every group was told."""
     async with aiohttp.ClientSession() as http:
         await until_ready(http, url, folder)
+        before = await lags(http, url)
         cpu_s = child.cpu_s
         began = time.monotonic()
         due: dict[str, float] = {}
@@ -165,7 +166,8 @@ async def measure(
         await receiver.wait_for(groups)
         late = sorted(receiver.told[group] - moment for group, moment in due.items())
         cpu_s = child.cpu_s - cpu_s
-        return Measured(posted_s, late, cpu_s, child.memory_mib, await longest_lag(http, url))
+        lag_s = longest(before, await lags(http, url))
+        return Measured(posted_s, late, cpu_s, child.memory_mib, lag_s)
 
 
 async def until_ready(http: aiohttp.ClientSession, url: str, folder: Path) -> None:
@@ -181,13 +183,20 @@ async def until_ready(http: aiohttp.ClientSession, url: str, folder: Path) -> No
     raise SystemExit(f"a program did not start:\n{(folder / 'log').read_text()[-2000:]}")
 
 
-async def longest_lag(http: aiohttp.ClientSession, url: str) -> float | None:
-    """Return the bucket of the longest time the event loop was held up."""
+async def lags(http: aiohttp.ClientSession, url: str) -> list[tuple[float, int]]:
+    """Return how often the event loop was held up for so long at most, since the start."""
+    await asyncio.sleep(1)  # the page may be as old
     async with http.get(f"{url}/metrics") as answer:
         text = await answer.text()
     found = re.findall(r'gateway_event_loop_lag_seconds_bucket\{.*le="([^"]+)".*\} (\d+)', text)
-    buckets = [(float(bound), int(count)) for bound, count in found]
-    return next((bound for bound, count in buckets if count == buckets[-1][1]), None)
+    return [(float(bound), int(count)) for bound, count in found]
+
+
+def longest(before: list[tuple[float, int]], after: list[tuple[float, int]]) -> float | None:
+    """Return the bound of the longest time in between; None where nothing is measured."""
+    known = dict(before)
+    grown = [(bound, count - known.get(bound, 0)) for bound, count in after]
+    return next((bound for bound, count in grown if count == grown[-1][1]), None)
 
 
 async def compare(alerts: int, groups: int, program: Path | None) -> None:
