@@ -256,6 +256,24 @@ async def test_what_is_posted_anew_while_it_is_forgotten_stays(house: House) -> 
     assert view.alert.ends_at_ms == later.ends_at_ms
 
 
+async def test_an_acknowledgement_outlives_the_housekeeping_of_its_moment(house: House) -> None:
+    """What is acknowledged while old acknowledgements are forgotten stays."""
+    async with house.process() as manager:
+        await manager.post([replace(DOWN, ends_at_ms=START_MS + 10**9)])
+        await house.advance(manager, 20)
+        await asyncio.gather(
+            manager.keep_house(), manager.acknowledge(DOWN.fingerprint, "ada", "on it")
+        )
+        await asyncio.gather(
+            manager.acknowledge(DOWN.fingerprint, "bob", "me too"), manager.keep_house()
+        )
+    async with house.process() as manager:
+        await house.advance(manager, 20)
+        (view,) = manager.views()
+
+    assert view.acknowledgement is not None and view.acknowledgement.by == "bob"
+
+
 async def test_what_ended_while_nothing_ran_is_told_and_recorded(house: House) -> None:
     """The next process knows it to have ended from the start, and says so once."""
     async with house.process() as manager:

@@ -394,6 +394,40 @@ async def test_many_groups_at_a_time(tmp_path: Path) -> None:
     assert len(outbox.removed) < 30
 
 
+async def test_one_at_a_time_while_nobody_answers(tmp_path: Path) -> None:
+    """A receiver that is away does not take the connections of the others; then all go on."""
+    clock = ManualClock()
+    busy, most = 0, [0]
+    is_away = True
+
+    class AwayChannel(ScriptedChannel):
+        async def deliver(self, notification: Notification) -> None:
+            nonlocal busy
+            busy += 1
+            most[-1] = max(most[-1], busy)
+            await clock.sleep(1)
+            busy -= 1
+            if is_away:
+                raise DeliveryError("no answer", FailureReason.TIMEOUT)
+
+    async with Database(database_url(tmp_path)) as database:
+        bench = Bench(database, clock)
+        async with bench.delivery(AwayChannel("ops", clock)) as delivery:
+            for number in range(20):
+                await bench.send(delivery, make_notification(f"n{number}", group=f"g{number}"))
+            await clock.advance(1)
+            await until(clock, lambda: busy <= 1)
+            most.append(0)
+            await clock.advance(60)
+            is_away = False
+            most.append(0)
+            while delivery.queued:
+                await clock.advance(1)
+                await asyncio.sleep(0.001)
+
+    assert most == [MAX_ATTEMPTS_AT_A_TIME, 1, MAX_ATTEMPTS_AT_A_TIME]
+
+
 async def test_span(bench: Bench) -> None:
     """An attempt is a root span linked to the evaluation, and current while it posts."""
     channel = ScriptedChannel("ops", bench.clock)
