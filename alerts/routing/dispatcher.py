@@ -163,7 +163,7 @@ class Dispatcher:
             now_ms = self._now_ms()
             for _ in range(min(len(self._inbox), _ALERTS_A_SLICE)):
                 self._add(*self._inbox.popleft(), now_ms)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the event loop's turn
 
     def _add(self, alert: Alert, trace_parent: str, now_ms: int) -> None:
         if alert.ends_at_ms is None:
@@ -278,7 +278,7 @@ class Dispatcher:
         context.submit(notifications)
         for scheduled, flush in flushes:
             self._settle(scheduled, flush)
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # as a lot that told nothing has awaited nothing
 
     def _look_at(self, group: AggregationGroup) -> Flush:
         """Decide what to tell of a group: what is inhibited, muted or silenced is not."""
