@@ -24,7 +24,8 @@ from random import Random
 from aiohttp import web
 
 from alerts.clock import SystemClock
-from service.config.settings import BatchingSettings, GatewaySettings, Settings
+from service.config.gateway_settings import GatewaySettings
+from service.config.settings import BatchingSettings, Settings
 from service.gateway.channels import ChannelRules
 from service.gateway.gateway import Gateway
 from service.telemetry.providers import Telemetry

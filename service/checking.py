@@ -16,14 +16,11 @@ from alerts.errors import Problem
 from alerts.rules.model import RuleEngine
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
-from service.config.settings import (
-    AlertsSettings,
-    GatewaySettings,
-    HealthSettings,
-    Settings,
-    TokenSettings,
-    is_loopback,
-)
+from service.config.addresses import is_loopback
+from service.config.gateway_settings import GatewaySettings
+from service.config.health_settings import HealthSettings
+from service.config.settings import AlertsSettings, Settings
+from service.config.token_settings import TokenSettings
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError
 from service.gateway.authentication import static_key_problems

@@ -15,7 +15,7 @@ from service.cli.output import write_error, write_json, write_line
 from service.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from service.config.settings import TokenSettings
+    from service.config.token_settings import TokenSettings
     from service.gateway.token_issuing import SigningKey
 
 

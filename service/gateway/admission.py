@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, replace
 from typing import Final
 
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.authentication import Authenticator
 from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client, State

@@ -18,7 +18,7 @@ from aiohttp import web
 from alerts.clock import Clock
 from service import __version__
 from service.codec import JSONError, decode_exactly, encode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.api_clients import ClientMethods
 from service.gateway.api_publishing import PublishingMethods, error_fields
 from service.gateway.client import Client

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from alerts.clock import Clock
 from service.codec import JSONError, decode, encode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import (

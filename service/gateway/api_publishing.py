@@ -11,7 +11,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from service.codec import encode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.broker import Broker, Message
 from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
 from service.gateway.codes import ProtocolError, bad_request, not_available

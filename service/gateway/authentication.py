@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol, Self
 import jwt
 
 from alerts.clock import Clock
-from service.config.settings import TokenSettings
+from service.config.token_settings import TokenSettings
 from service.gateway.codes import (
     CONNECTION_EXPIRED,
     INVALID_TOKEN,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from service.config.channel_settings import ChannelOptions
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.codes import (
     bad_request,
     not_available,

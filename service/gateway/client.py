@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.channels import ChannelRule
 from service.gateway.codes import (
     BAD_REQUEST,

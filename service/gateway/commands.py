@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from service import __version__
 from service.codec import Fragment
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.admission import Admission, check_state
 from service.gateway.authentication import Authenticator
 from service.gateway.back_ends import BackEnds

@@ -12,7 +12,7 @@ from aiohttp import WebSocketError, WSMsgType, hdrs, web
 
 from alerts.clock import Clock
 from service.codec import encode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands

@@ -12,7 +12,8 @@ from aiohttp import web
 
 from alerts.clock import Clock
 from service.codec import encode
-from service.config.settings import BatchingSettings, GatewaySettings
+from service.config.gateway_settings import GatewaySettings
+from service.config.settings import BatchingSettings
 from service.gateway.api import METHODS, ServerAPI
 from service.gateway.api_clients import ClientMethods
 from service.gateway.api_publishing import PublishingMethods

@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from alerts.clock import Clock
-from service.config.settings import TokenSettings
+from service.config.token_settings import TokenSettings
 from service.gateway.token_errors import TokenKeyError
 from service.gateway.token_keys import PrivateKey, algorithms_of, hmac_key
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from alerts.clock import Clock
 from alerts.durations import format_duration
-from service.config.settings import HealthSettings
+from service.config.health_settings import HealthSettings
 from service.deadline import Deadline
 from service.health.probes.http import HTTPProbe
 from service.health.state import ProbeResult, Thresholds

@@ -16,7 +16,8 @@ from opentelemetry.sdk.resources import Resource
 
 from alerts.errors import Problem
 from service import __version__
-from service.config.settings import Settings, TelemetrySettings
+from service.config.settings import Settings
+from service.config.telemetry_settings import TelemetrySettings
 from service.errors import ConfigurationError
 from service.telemetry.export import QueueLimits
 

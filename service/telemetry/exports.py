@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricsData
 
-from service.config.settings import TelemetrySettings
+from service.config.telemetry_settings import TelemetrySettings
 from service.telemetry.collection import Collected
 from service.telemetry.environment import is_disabled, resolve_export_interval, resolve_limits
 from service.telemetry.export import ExportQueue, QueueLimits, Signal

@@ -26,7 +26,7 @@ from opentelemetry.util.re import parse_env_headers
 
 from alerts.errors import Problem
 from service.config.hiding import hide_password
-from service.config.settings import OTLPSettings
+from service.config.telemetry_settings import OTLPSettings
 from service.errors import ConfigurationError
 from service.telemetry.export import SIGNALS, Signal
 

@@ -15,7 +15,8 @@ from opentelemetry.trace import NoOpTracerProvider, TracerProvider
 
 from alerts.clock import Clock, SystemClock
 from service.codec import decode, encode
-from service.config.settings import BatchingSettings, GatewaySettings, HTTPPoolSettings
+from service.config.gateway_settings import GatewaySettings
+from service.config.settings import BatchingSettings, HTTPPoolSettings
 from service.gateway.gateway import Gateway
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yarl import URL
 
-from service.config.settings import HTTPProbeSettings
+from service.config.probe_settings import HTTPProbeSettings
 from service.health.state import AttributeValue, ProbeResult
 from service.pools.errors import HTTPRequestError
 from service.pools.http import MAX_BODY_BYTES, HTTPConnectionPool

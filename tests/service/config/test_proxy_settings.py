@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 
 URL = "http://127.0.0.1:3000/centrifugo/rpc"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from alerts.durations import format_duration
-from service.config.settings import is_loopback
+from service.config.addresses import is_loopback
 from service.config.types import Duration, PositiveDuration, Size, format_size
 
 DURATION: TypeAdapter[float] = TypeAdapter(Duration)

@@ -8,7 +8,8 @@ from cryptography.hazmat.primitives import hashes, hmac
 from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import ManualClock
-from service.config.settings import HTTPPoolSettings, TokenSettings
+from service.config.settings import HTTPPoolSettings
+from service.config.token_settings import TokenSettings
 from service.gateway.authentication import MAX_TOKEN_LENGTH, Authenticator, static_key_problems
 from service.gateway.codes import DisconnectError, ProtocolError
 from service.gateway.token_errors import TokenKeyError

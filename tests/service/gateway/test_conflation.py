@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alerts.clock import ManualClock
-from service.config.settings import GatewaySettings, Settings
+from service.config.gateway_settings import GatewaySettings
+from service.config.settings import Settings
 from service.gateway.channels import ChannelRules
 from tests.service.gateway.test_hub import Peer, make
 from tests.support.gateway import running_gateway

@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from alerts.clock import ManualClock
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.channels import ChannelRules
 from service.gateway.codes import SHUTDOWN
 from tests.support.gateway import RunningGateway, running_gateway, until

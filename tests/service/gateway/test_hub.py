@@ -9,7 +9,7 @@ from opentelemetry.trace import NoOpTracer
 
 from alerts.clock import ManualClock
 from service.codec import decode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.batcher import BatchLimits
 from service.gateway.channels import ChannelRules
 from service.gateway.hub import Hub

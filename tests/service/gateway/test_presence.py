@@ -8,7 +8,7 @@ import jwt
 import pytest
 
 from alerts.clock import ManualClock
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from tests.service.gateway.test_sdk import Events, next_of, sdk, subscribed
 from tests.support.gateway import API_KEY, running_gateway, until
 

@@ -11,7 +11,7 @@ from opentelemetry.trace import NoOpTracer
 
 from alerts.clock import ManualClock
 from service.codec import decode, encode
-from service.config.settings import GatewaySettings
+from service.config.gateway_settings import GatewaySettings
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import MemoryBroker, Message
 from service.gateway.channels import ChannelRules

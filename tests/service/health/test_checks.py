@@ -9,7 +9,8 @@ import pytest
 from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import ManualClock, SystemClock
-from service.config.settings import HealthSettings, HTTPPoolSettings
+from service.config.health_settings import HealthSettings
+from service.config.settings import HTTPPoolSettings
 from service.health.checks import Check, configured_checks, run_check
 from service.health.state import ProbeResult, Thresholds
 from service.pools.http import HTTPConnectionPool

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from service.config.settings import OTLPSettings, Settings, TelemetrySettings
+from service.config.settings import Settings
+from service.config.telemetry_settings import OTLPSettings, TelemetrySettings
 from service.errors import ConfigurationError
 from service.telemetry.environment import (
     is_disabled,

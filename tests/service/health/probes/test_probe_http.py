@@ -8,7 +8,8 @@ import pytest
 from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import SystemClock
-from service.config.settings import HTTPPoolSettings, HTTPProbeSettings
+from service.config.probe_settings import HTTPProbeSettings
+from service.config.settings import HTTPPoolSettings
 from service.health.checks import Check, run_check
 from service.health.probes.http import HTTPProbe
 from service.health.state import ProbeResult
