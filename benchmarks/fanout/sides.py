@@ -42,17 +42,27 @@ class Publisher:
     async def publish(self, count: int) -> None:
         """Publish so many messages in one request."""
         if count not in self._requests:
-            self._requests[count] = self._request(count)
-        self._writer.write(self._requests[count])
+            command = f'{{"publish":{{"channel":"news","data":{DATA}}}}}'
+            body = f'{{"commands":[{",".join([command] * count)}]}}'
+            self._requests[count] = _request("batch", body)
+        status, body = await self._answer(self._requests[count])
+        assert status == 200 and '"error"' not in body, body[:500]
+
+    async def wait_for_start(self) -> None:
+        """Return when the server no longer says that it is starting."""
+        while (await self._answer(_request("info", "{}")))[0] == 503:
+            await asyncio.sleep(0.05)
+
+    async def _answer(self, request: bytes) -> tuple[int, str]:
+        self._writer.write(request)
         head = await self._reader.readuntil(b"\r\n\r\n")
-        lines = head.lower().split(b"\r\n")
-        assert b" 200 " in lines[0], head
+        status, *lines = head.lower().split(b"\r\n")
         if b"transfer-encoding: chunked" in lines:
             body = await self._chunks()
         else:
             (length,) = (line[15:] for line in lines if line.startswith(b"content-length:"))
             body = await self._reader.readexactly(int(length))
-        assert b'"error"' not in body, body[:500]
+        return int(status.split()[1]), body.decode()
 
     async def _chunks(self) -> bytes:
         body = b""
@@ -62,15 +72,13 @@ class Publisher:
         await self._reader.readline()
         return body
 
-    @staticmethod
-    def _request(count: int) -> bytes:
-        command = f'{{"publish":{{"channel":"news","data":{DATA}}}}}'
-        body = f'{{"commands":[{",".join([command] * count)}]}}'
-        head = (
-            f"POST /api/batch HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        return (head + body).encode()
+
+def _request(method: str, body: str) -> bytes:
+    head = (
+        f"POST /api/{method} HTTP/1.1\r\nHost: localhost\r\nX-API-Key: {KEY}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return (head + body).encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,7 @@ def gatewatch(key: str, name: str, settings: Mapping[str, Any]) -> Side:
             running(*command, folder / "gatewatch.yaml", log=log, core=core) as child,
             publisher_of(port, log) as publisher,
         ):
+            await publisher.wait_for_start()
             yield Server(child, port, publisher)
 
     return Side(key, name, _CENTRIFUGE, start)
