@@ -49,9 +49,11 @@ Notes:
   rate of small bursts.
 - Every server is given a burst as one `batch` request of Centrifugo's HTTP API; reading it and
   answering are in the figures. The gateways check it, the others only read the JSON.
-- gatewatch runs as it comes: every message traced, metrics, logs and rules, exported to a receiver
-  that takes everything. Telemetry off: no traces, nothing collected, exported or evaluated.
+- gatewatch runs with metrics, logs, rules and one trace in a hundred, exported to a receiver that
+  takes everything; all traced, which is the default, with every one of them. Telemetry off: no
+  traces, nothing collected, exported or evaluated. A frame each: without batching.
 - Centrifugo runs as it comes; what delays and gathers writes is not in its open-source edition.
+- The reader looks every half a millisecond, but for latencies, so that no server pays for waking it.
 - Pings are off everywhere, compression is not asked for. Python programs run on {{loop}}.
 - A line with `*` had a reader that used over {READER_LIMIT:.0%} of its core: its rate may be too
   low."""
@@ -149,12 +151,12 @@ def print_costs(
         costs = (figure(each.cpu_us) for each in rounds)
         rates = (f"{each.rate:,.0f}" for each in rounds)
         print_row(side.name + marked, *costs, *rates)
-    print("\nCPU of each through gatewatch's with telemetry on:\n")
-    base = sides[0].key
+    base = sides[0]
+    print(f"\nHow many times the CPU of {base.name}:\n")
     print_head("", *(f"{burst} at once" for burst in bursts), "the reader's core")
     for side in sides:
         ratios = (
-            figure(results[burst][side.key].cpu_us / results[burst][base].cpu_us)
+            figure(results[burst][side.key].cpu_us / results[burst][base.key].cpu_us)
             for burst in bursts
         )
         busiest = max(results[burst][side.key].reader_share for burst in bursts)
@@ -197,8 +199,8 @@ def print_row(*cells: str) -> None:
 
 
 def figure(value: float) -> str:
-    """Return a number with two digits that count."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    """Return a number with at least two digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -245,7 +247,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", type=words, help="keys of what is measured")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a round")
-    parser.add_argument("--messages", type=int, default=250, help="for latencies; 0: none")
+    parser.add_argument("--messages", type=int, default=200, help="for latencies; 0: none")
     parser.add_argument("--centrifugo", type=Path, help="the program")
     parser.add_argument("--python-reader", action="store_true", help="as without a C compiler")
     asyncio.run(main(parser.parse_args()))
