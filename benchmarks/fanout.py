@@ -45,7 +45,7 @@ READER_LIMIT: Final = 0.8
 NOTES: Final = f"""\
 Notes:
 - A burst is so many messages of {len(DATA)} bytes at once in one channel. The next one follows
-  when all subscribers have it, after {WINDOW_S * 1000:.0f} ms at the earliest: that bounds the
+  a batching window of {WINDOW_S * 1000:.0f} ms after all subscribers have it: that bounds the
   rate of small bursts.
 - Every server is given a burst as one `batch` request of Centrifugo's HTTP API; reading it and
   answering are in the figures. The gateways check it, the others only read the JSON.
@@ -53,7 +53,8 @@ Notes:
   takes everything; all traced, which is the default, with every one of them. Telemetry off: no
   traces, nothing collected, exported or evaluated. A frame each: without batching.
 - Centrifugo runs as it comes; what delays and gathers writes is not in its open-source edition.
-- The reader looks every half a millisecond, but for latencies, so that no server pays for waking it.
+- The reader looks every half a millisecond, so that no server pays for waking it; at once for
+  latencies.
 - Pings are off everywhere, compression is not asked for. Python programs run on {{loop}}.
 - A line with `*` had a reader that used over {READER_LIMIT:.0%} of its core: its rate may be too
   low."""
