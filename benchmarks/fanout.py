@@ -56,6 +56,7 @@ Notes:
 - The reader looks every half a millisecond, so that no server pays for waking it; at once for
   latencies.
 - Pings are off everywhere, compression is not asked for. Python programs run on {{loop}}.
+- `-` is for who would take over half a minute for a burst.
 - A line with `*` had a reader that used over {READER_LIMIT:.0%} of its core: its rate may be too
   low."""
 
@@ -143,24 +144,25 @@ def print_costs(
     bursts = tuple(results)
     print(f"### {subscribers:,} subscribers\n")
     print("Server CPU for each delivered message, in us, and how many are delivered a second:\n")
-    costs_titles = (f"{burst} at once" for burst in bursts)
-    rates_titles = (f"{burst}: a second" for burst in bursts)
-    print_head("", *costs_titles, *rates_titles)
+    titles = [f"{burst} at once" for burst in bursts]
+    print_head("", *titles, *(f"{burst}: a second" for burst in bursts))
     for side in sides:
-        rounds = [results[burst][side.key] for burst in bursts]
-        marked = "*" if any(each.reader_share > READER_LIMIT for each in rounds) else ""
-        costs = (figure(each.cpu_us) for each in rounds)
-        rates = (f"{each.rate:,.0f}" for each in rounds)
-        print_row(side.name + marked, *costs, *rates)
+        rounds = [results[burst].get(side.key) for burst in bursts]
+        busy = any(each is not None and each.reader_share > READER_LIMIT for each in rounds)
+        costs = ("-" if each is None else figure(each.cpu_us) for each in rounds)
+        rates = ("-" if each is None else f"{each.rate:,.0f}" for each in rounds)
+        print_row(side.name + ("*" if busy else ""), *costs, *rates)
     base = sides[0]
     print(f"\nHow many times the CPU of {base.name}:\n")
-    print_head("", *(f"{burst} at once" for burst in bursts), "the reader's core")
+    print_head("", *titles, "the reader's core")
     for side in sides:
+        rounds = [results[burst].get(side.key) for burst in bursts]
+        bases = [results[burst].get(base.key) for burst in bursts]
         ratios = (
-            figure(results[burst][side.key].cpu_us / results[burst][base.key].cpu_us)
-            for burst in bursts
+            "-" if mine is None or its is None else figure(mine.cpu_us / its.cpu_us)
+            for mine, its in zip(rounds, bases, strict=True)
         )
-        busiest = max(results[burst][side.key].reader_share for burst in bursts)
+        busiest = max(each.reader_share for each in rounds if each is not None)
         print_row(side.name, *ratios, f"{busiest:.0%}")
     print(flush=True)
 

@@ -20,6 +20,8 @@ WINDOW_S: Final = 0.010
 LATENCY_INTERVAL_S: Final = 0.020
 _SLOW_ROUND_S: Final = 2.0
 """A side whose round takes longer has no further ones at that point."""
+_TOO_SLOW_S: Final = 30.0
+"""A side that would need longer for one burst is not asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ class Line:
         self.subscribers = subscribers
         self._server = server
         self._reader = reader
+        self._rate = 0.0
+
+    def is_able(self, count: int) -> bool:
+        """Whether a burst can be waited for, by how the last round went."""
+        return not self._rate or count * self.subscribers / self._rate < _TOO_SLOW_S
 
     async def burst(self, count: int, *, timed: bool = False) -> list[int]:
         """Publish messages at once and wait until all subscribers have them.
@@ -94,9 +101,10 @@ class Line:
             await asyncio.sleep(WINDOW_S)
         wall_s = time.perf_counter() - began
         delivered = bursts * count * self.subscribers
+        self._rate = delivered / wall_s
         return Round(
             cpu_us=(self._server.child.cpu_s - server_s) / delivered * 1e6,
-            rate=delivered / wall_s,
+            rate=self._rate,
             reader_share=(self._reader.cpu_s - reader_s) / wall_s,
         )
 
@@ -144,11 +152,15 @@ async def settled_memory(child: Child) -> float:
 async def measure(
     lines: Sequence[Line], count: int, *, rounds: int, seconds: float
 ) -> dict[str, Round]:
-    """Let all sides publish in turn, several times, and return the medians by their keys."""
-    found: dict[str, list[Round]] = {line.side.key: [] for line in lines}
+    """Let all sides publish in turn, several times, and return the medians by their keys.
+
+    Sides that would take too long are not among them.
+    """
+    able = [one for one in lines if one.is_able(count)]
+    found: dict[str, list[Round]] = {one.side.key: [] for one in able}
     slow: set[str] = set()
     for _ in range(rounds):
-        for one in lines:
+        for one in able:
             if one.side.key in slow:
                 continue
             began = time.perf_counter()

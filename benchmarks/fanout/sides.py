@@ -19,7 +19,7 @@ HERE: Final = Path(__file__).parent
 TEXT: Final = "x" * 78 + MARK.decode()
 DATA: Final = json.dumps({"text": TEXT}, separators=(",", ":"))
 KEY: Final = "benchmark"
-START_TIMEOUT_S: Final = 20.0
+START_TIMEOUT_S: Final = 60.0
 _CENTRIFUGE: Final = Handshake(
     path="/connection/websocket",
     hello='{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}',
