@@ -56,7 +56,7 @@ Notes:
 - The reader looks every half a millisecond, so that no server pays for waking it; at once for
   latencies.
 - Pings are off everywhere, compression is not asked for. Python programs run on {{loop}}.
-- `-` is for who would take over half a minute for a burst.
+- `-` is for who would take over half a minute for a burst, or did not deliver all of it.
 - A line with `*` had a reader that used over {READER_LIMIT:.0%} of its core: its rate may be too
   low."""
 
@@ -162,7 +162,7 @@ def print_costs(
             "-" if mine is None or its is None else figure(mine.cpu_us / its.cpu_us)
             for mine, its in zip(rounds, bases, strict=True)
         )
-        busiest = max(each.reader_share for each in rounds if each is not None)
+        busiest = max((each.reader_share for each in rounds if each is not None), default=0.0)
         print_row(side.name, *ratios, f"{busiest:.0%}")
     print(flush=True)
 

@@ -22,6 +22,8 @@ _SLOW_ROUND_S: Final = 2.0
 """A side whose round takes longer has no further ones at that point."""
 _TOO_SLOW_S: Final = 30.0
 """A side that would need longer for one burst is not asked for it."""
+_LOST_S: Final = 90.0
+"""A burst that has not arrived by then has lost messages, and its side is out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,12 @@ class Line:
         self._server = server
         self._reader = reader
         self._rate = 0.0
+        self._has_lost = False
 
     def is_able(self, count: int) -> bool:
         """Whether a burst can be waited for, by how the last round went."""
+        if self._has_lost:
+            return False
         return not self._rate or count * self.subscribers / self._rate < _TOO_SLOW_S
 
     async def burst(self, count: int, *, timed: bool = False) -> list[int]:
@@ -81,11 +86,16 @@ class Line:
         """
         reader = self._reader.process.stdin
         assert reader is not None
-        reader.write(f"{count * self.subscribers}{' timed' if timed else ''}\n".encode())
-        await self._server.publisher.publish(count)
         output = self._reader.process.stdout
         assert output is not None
-        answer = await output.readline()  # however long that takes: some take half a minute
+        reader.write(f"{count * self.subscribers}{' timed' if timed else ''}\n".encode())
+        try:
+            async with asyncio.timeout(_LOST_S):
+                await self._server.publisher.publish(count)
+                answer = await output.readline()
+        except TimeoutError:
+            self._has_lost = True
+            raise
         assert answer, f"the reader of {self.side.name} ended"
         return [int(arrival) for arrival in answer.split()[1:]]
 
@@ -164,10 +174,15 @@ async def measure(
             if one.side.key in slow:
                 continue
             began = time.perf_counter()
-            found[one.side.key].append(await one.round(count, seconds))
+            try:
+                found[one.side.key].append(await one.round(count, seconds))
+            except TimeoutError:
+                print(f"{one.side.name} did not deliver {count} at once in {_LOST_S:.0f} s.\n")
+                slow.add(one.side.key)
+                continue
             if time.perf_counter() - began > max(_SLOW_ROUND_S, 2 * seconds):
                 slow.add(one.side.key)
-    return {key: median(of_side) for key, of_side in found.items()}
+    return {key: median(of_side) for key, of_side in found.items() if of_side}
 
 
 def median(rounds: Sequence[Round]) -> Round:
