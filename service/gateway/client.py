@@ -107,6 +107,8 @@ class Client:
     Attributes:
         refresher: Told when the time of the identity is over; None: the client itself must bring a
             new token, and is disconnected if it does not.
+        subscription_refresher: The same for subscriptions to channels whose options have a back end
+            asked; told the channel.
         headers: Of the WebSocket request, those that back ends are to see.
         emulated_headers: Of the connect command, those that back ends are to see.
     """
@@ -141,6 +143,7 @@ class Client:
         "opened_at",
         "refresher",
         "state",
+        "subscription_refresher",
     )
 
     def __init__(
@@ -173,6 +176,7 @@ class Client:
         self.state = State.OPEN
         self.identity: Identity | None = None
         self.refresher: Callable[[Client], None] | None = None
+        self.subscription_refresher: Callable[[Client, str], None] | None = None
         self.headers: Mapping[str, str] = {}
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}

@@ -132,6 +132,7 @@ class Gateway:
             self._back_ends = BackEnds(
                 self.proxy,
                 rules=rules,
+                subscriptions=self.subscriptions,
                 sampling=sampling,
                 clock=clock,
                 random=random,

@@ -50,6 +50,7 @@ from service.gateway.proxy_messages import (
     read_publish,
     read_refresh,
     read_rpc,
+    read_sub_refresh,
     read_subscribe,
     required,
 )
@@ -229,16 +230,41 @@ class Proxy:
         upstream = self._usual.get(ProxyEvent.REFRESH)
         if upstream is None:
             raise not_available()
+        call = _Call(ProxyEvent.REFRESH, upstream, "*", parent)
+        return await self._ask_if_it_goes_on(call, client, {"user": client.user}, read_refresh)
 
+    async def sub_refresh(
+        self, client: ProxyClient, request: ChannelRequest, *, parent: Context | None
+    ) -> RefreshAnswer | None:
+        """Have a back end say whether a subscription goes on, as ``refresh`` does for connections.
+
+        Args:
+            client: Whose subscription it is.
+            request: To what.
+            parent: Context of a recorded trace; None: the trace is not recorded.
+
+        Raises:
+            ProtocolError: Nobody can be asked (108).
+        """
+        call = self._call_about_channel(ProxyEvent.SUB_REFRESH, request, parent)
+        fields = {"user": client.user, "channel": request.channel}
+        return await self._ask_if_it_goes_on(call, client, fields, read_sub_refresh)
+
+    async def _ask_if_it_goes_on(
+        self,
+        call: _Call,
+        client: ProxyClient,
+        fields: Mapping[str, str],
+        read_result: Callable[[Mapping[str, Any]], RefreshAnswer],
+    ) -> RefreshAnswer | None:
         def read(body: bytes) -> RefreshAnswer | None:
-            answer = read_answer(body, read_refresh)
+            answer = read_answer(body, read_result)
             if answer is not None:
                 self._check_size(answer.info)
             return answer
 
-        call = _Call(ProxyEvent.REFRESH, upstream, "*", parent)
         try:
-            answer = await self._ask(call, client, {"user": client.user}, data=None, read=read)
+            answer = await self._ask(call, client, fields, data=None, read=read)
         except (ProtocolError, DisconnectError) as error:
             if isinstance(error.__cause__, UpstreamError):
                 return None

@@ -40,6 +40,7 @@ class ProxyEvent(StrEnum):
     REFRESH = "refresh"
     SUBSCRIBE = "subscribe"
     PUBLISH = "publish"
+    SUB_REFRESH = "sub_refresh"
     RPC = "rpc"
 
     @property
@@ -158,13 +159,13 @@ class PublishAnswer:
 
 @dataclass(frozen=True, slots=True)
 class RefreshAnswer:
-    """Whether a connection goes on.
+    """Whether a connection or a subscription goes on.
 
     Attributes:
         expired: It does not.
         expire_at: Unix seconds at which it is asked about again; None: never.
         info: New info as JSON; None: as it was.
-        meta: New meta as JSON; None: as it was.
+        meta: New meta of a connection as JSON; None: as it was.
     """
 
     expired: bool = False
@@ -353,6 +354,15 @@ def read_refresh(fields: Mapping[str, Any]) -> RefreshAnswer:
         expire_at=_time(fields),
         info=_payload(fields, "info"),
         meta=_payload(fields, "meta", encoded=False),
+    )
+
+
+def read_sub_refresh(fields: Mapping[str, Any]) -> RefreshAnswer:
+    """Read the result of a sub_refresh request; raises ``AnswerError``."""
+    return RefreshAnswer(
+        expired=_flag(fields, "expired"),
+        expire_at=_time(fields),
+        info=_payload(fields, "info"),
     )
 
 

@@ -22,13 +22,16 @@ from service.gateway.proxy_messages import (
     read_publish,
     read_refresh,
     read_rpc,
+    read_sub_refresh,
     read_subscribe,
     required,
 )
 from service.gateway.tokens import ServerSubscription, SubscriptionGrant, SubscriptionOverride
 
 CLIENT = ProxyClient("9336a229", "56", meta=b'{"tier":"gold"}')
-READERS = [read_connect, read_publish, read_refresh, read_rpc, read_subscribe]
+READERS = [
+    read_connect, read_publish, read_refresh, read_rpc, read_sub_refresh, read_subscribe,
+]  # fmt: skip
 FIELDS = [
     "user", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs", "meta",
     "override", "skip_history", "tags", "idempotency_key", "version", "version_epoch", "expired",
@@ -134,6 +137,7 @@ def test_null_is_data_and_absence_is_none():
             {"expire_at": 5, "info": 1, "meta": {}},
             RefreshAnswer(False, 5, b"1", b"{}"),
         ),
+        (read_sub_refresh, {"expire_at": 5, "b64info": "MQ=="}, RefreshAnswer(False, 5, b"1")),
     ],
 )  # fmt: skip
 def test_results_are_read(read: Any, result: Any, wanted: Any):
