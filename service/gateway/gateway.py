@@ -89,6 +89,7 @@ class Gateway:
                 idle_timeout_s=settings.idle_timeout,
                 pong_timeout_s=settings.pong_timeout,
                 ping_after_s=settings.ping_interval * MISSED_PINGS,
+                large_queue_bytes=settings.max_queue_size // 2,
                 idle=CONNECTION_IDLE,
                 dead=NO_PONG,
                 shutdown=SHUTDOWN,

@@ -45,6 +45,10 @@ class GatewayObservation:
             instruments.SEND_QUEUE_LARGEST,
             lambda: [(self._connections.stats.largest_queue_bytes, {})],
         )
+        observe(
+            instruments.SEND_QUEUE_OVER_THRESHOLD,
+            lambda: [(self._connections.stats.large_queues, {})],
+        )
         observe(instruments.MESSAGE_RECEIVED, self._received)
         observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
         observe(instruments.MESSAGE_DROPPED, self._dropped)

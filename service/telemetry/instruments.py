@@ -212,6 +212,12 @@ SEND_QUEUE_USAGE = _define(
 SEND_QUEUE_LARGEST = _define(
     "gauge", "gateway.send_queue.largest", "By", "Bytes waiting for the slowest client."
 )
+SEND_QUEUE_OVER_THRESHOLD = _define(
+    "up_down_counter",
+    "gateway.send_queue.over_threshold",
+    "{connection}",
+    "Connections for which more than half of gateway.max_queue_size waits.",
+)
 
 # Back ends of the gateway
 PROXY_DURATION = _define(
