@@ -308,7 +308,7 @@ class Commands:
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         identity = await self._admission.refresh(client, text_field(request, "token"))
-        client.renew(identity)
+        self._subscriptions.refresh(client, identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",

@@ -103,14 +103,13 @@ class Refreshing:
         elif self._is_over(answer):
             client.close(CONNECTION_EXPIRED)
         else:
-            client.renew(
-                replace(
-                    identity,
-                    expires_at=self._end(answer),
-                    info=identity.info if answer.info is None else answer.info,
-                    meta=identity.meta if answer.meta is None else answer.meta,
-                )
+            goes_on = replace(
+                identity,
+                expires_at=self._end(answer),
+                info=identity.info if answer.info is None else answer.info,
+                meta=identity.meta if answer.meta is None else answer.meta,
             )
+            self._subscriptions.refresh(client, goes_on)
 
     async def _refresh_subscription(
         self, client: Client, channel: str, subscription: Subscription

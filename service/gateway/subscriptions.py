@@ -46,6 +46,7 @@ from service.gateway.protocol import (
 )
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
+from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
 
 _REJECT_UNRECOVERED: Final = 2
@@ -262,13 +263,26 @@ class Subscriptions:
 
     def inform(self, client: Client, channel: str, info: bytes | None) -> None:
         """Change what others may know of a subscription from now on, as JSON."""
+        client.channels[channel] = replace(client.channels[channel], info=info)
+        self._show_again(client, channel)
+
+    def refresh(self, client: Client, identity: Identity) -> None:
+        """Let a connection go on as an identity says; others see the new info at once."""
+        before = client.identity
+        client.renew(identity)
+        if before is None or before.info != identity.info:
+            for channel in tuple(client.channels):
+                self._show_again(client, channel)
+
+    def _show_again(self, client: Client, channel: str) -> None:
+        """Have those who ask who is in a channel see what is true now of one who is."""
         subscription = client.channels[channel]
-        client.channels[channel] = replace(subscription, info=info)
-        if subscription.shown is not None:
-            shown = encode(client.info(channel))
-            client.channels[channel] = replace(subscription, info=info, shown=shown)
-            if subscription.rule.options.presence:
-                self._broker.enter(channel, client.id, PresentClient(client.user, shown))
+        if subscription.shown is None:
+            return
+        shown = encode(client.info(channel))
+        client.channels[channel] = replace(subscription, shown=shown)
+        if subscription.rule.options.presence:
+            self._broker.enter(channel, client.id, PresentClient(client.user, shown))
 
     def expire(self, client: Client, channel: str) -> None:
         """End a subscription whose time is over, or the connection if a back end made it."""
