@@ -54,6 +54,10 @@ class State(Enum):
     CLOSING = auto()
 
 
+_CLOSING: Final = State.CLOSING
+"""The member itself: an enumeration takes long to look one up, which counts in ``Client.write``."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClientLimits:
     """Bounds of one connection, in seconds and bytes."""
@@ -119,6 +123,7 @@ class Client:
         "_commands",
         "_expiry_timer",
         "_limits",
+        "_max_queue_bytes",
         "_on_close",
         "_on_connected",
         "_on_lost_position",
@@ -168,6 +173,7 @@ class Client:
         """
         self._transport = transport
         self._limits = limits
+        self._max_queue_bytes = limits.max_queue_bytes
         self._clock = clock
         self._on_close = on_close
         self._on_connected = on_connected
@@ -247,18 +253,21 @@ class Client:
 
     def write(self, frame: bytes, messages: int) -> bool:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
-        if self.state is State.CLOSING:
+        # Once for each frame and client: names that are looked up once, and calls that are needed.
+        if self.state is _CLOSING:
             return False
-        if self._transport.is_closing():
+        transport = self._transport
+        if transport.is_closing():
             return True  # lost, which the endpoint learns in a moment: as if written just before
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + len(frame) > self._limits.max_queue_bytes:
+        size = len(frame)
+        waiting = transport.get_write_buffer_size()
+        if waiting + size > self._max_queue_bytes:
             self.close(SLOW)
             return False
         if waiting and self._write_timer is None:
             self._watch_writes(self.bytes_out - waiting)
-        self._transport.write(frame)
-        self.bytes_out += len(frame)
+        transport.write(frame)
+        self.bytes_out += size
         self.messages_out += messages
         self.last_activity = self._clock.monotonic()
         return True
