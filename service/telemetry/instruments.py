@@ -571,6 +571,34 @@ EXPORT_DROPPED = _define(
     "Telemetry items lost because the collector was away or slow.",
     "gateway.telemetry.signal",
 )
+EXPORT_REJECTED = _define(
+    "counter",
+    "gateway.telemetry.rejected",
+    "{item}",
+    "Telemetry items the collector refused although it accepted the request they were in.",
+    "gateway.telemetry.signal",
+)
+EXPORT_SUCCESS = _define(
+    "gauge",
+    "gateway.telemetry.export.success",
+    "{status}",
+    "Whether the collector accepted what was sent last: 1, or 0.",
+    "gateway.telemetry.signal",
+)
+EXPORT_QUEUE_SIZE = _define(
+    "up_down_counter",
+    "gateway.telemetry.queue.size",
+    "{entry}",
+    "Spans, log records or collections of metrics that wait to be sent.",
+    "gateway.telemetry.signal",
+)
+EXPORT_QUEUE_CAPACITY = _define(
+    "up_down_counter",
+    "gateway.telemetry.queue.capacity",
+    "{entry}",
+    "How many may wait; past it the oldest are dropped.",
+    "gateway.telemetry.signal",
+)
 TRACE_PARENTS = _define(
     "counter",
     "gateway.telemetry.trace_parents",

@@ -26,6 +26,7 @@ from service.telemetry.exposition import PROMETHEUS_TEXT, render
 from service.telemetry.instruments import CHANNEL_COUNT
 from service.telemetry.providers import Telemetry
 from service.telemetry.spans import FinishedSpans
+from tests.support.app import labels, readings
 from tests.support.exposition import parse_exposition
 from tests.support.otlp import Mode, OTLPReceiver
 
@@ -131,6 +132,28 @@ async def test_headers_are_sent_with_every_request():
             await collector.span("work")
 
     assert collector.headers["x-token"] == "secret"
+
+
+async def test_what_a_collector_says_is_measured():
+    """Whether it accepts, what it refused of a request, and how much may wait."""
+    async with OTLPReceiver() as collector, create(collector.url) as telemetry:
+        collector.rejected = 1
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        good = readings((await telemetry.collection.collect_now()).metrics)
+        collector.mode = "refuse"
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        bad = readings((await telemetry.collection.collect_now()).metrics)
+
+    traces = labels(gateway__telemetry__signal="traces")
+    assert good["gateway.telemetry.export.success"] == {traces: 1}
+    assert good["gateway.telemetry.rejected"][traces] == 1
+    assert good["gateway.telemetry.exported"][traces] == 1
+    assert bad["gateway.telemetry.export.success"][traces] == 0
+    assert bad["gateway.telemetry.dropped"][traces] == 1
+    assert bad["gateway.telemetry.queue.size"][traces] == 0
+    assert bad["gateway.telemetry.queue.capacity"][traces] == 2048
 
 
 async def test_nothing_configured_sends_and_records_nothing():
