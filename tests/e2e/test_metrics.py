@@ -108,7 +108,7 @@ async def test_every_part_is_measured_and_the_shipped_rules_find_what_they_read(
             families = await page(
                 process,
                 *("gateway_notification_failed", "gateway_connection_closed", "probe_success"),
-                "http_client_request_duration_seconds",
+                *("http_client_request_duration_seconds", "gateway_telemetry_export_success"),
             )
             plain = parse_exposition(await process.operations("/metrics"))
 
