@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -20,7 +21,20 @@ class OTLPSettings(Section):
     headers: dict[str, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every export request."""
     timeout: PositiveDuration = 3.0
-    """One export request."""
+    """One export request with its repetitions."""
+    compression: Literal["gzip", "none"] | None = None
+    """Unset: OTEL_EXPORTER_OTLP_COMPRESSION, or none."""
+    ca_file: Path | None = None
+    """Authorities to trust when the endpoint is https; unset: OTEL_EXPORTER_OTLP_CERTIFICATE, or
+    those of the system."""
+    cert_file: Path | None = None
+    """For a collector that asks for a certificate; unset: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE."""
+    key_file: Path | None = None
+    """Its key, if that is not in the same file; unset: OTEL_EXPORTER_OTLP_CLIENT_KEY."""
+    temporality: Literal["cumulative", "delta", "lowmemory"] | None = None
+    """How metrics are sent: their sums, what came since the last export (delta), or that for
+    histograms only (lowmemory). Unset: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, or
+    cumulative."""
 
 
 class TelemetrySettings(Section):

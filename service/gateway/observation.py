@@ -76,6 +76,10 @@ class GatewayObservation:
         observe(instruments.BATCH_FLUSHES, self._flushes)
         observe(instruments.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
         observe(instruments.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
+        observe(
+            instruments.BATCH_QUEUE_CAPACITY, lambda: [(self._hub.limits.max_pending, _BATCHER)]
+        )
+        observe(instruments.BATCH_RETRIES, lambda: [(batcher.retries, _BATCHER)])
         observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
 
     def _of_upstreams(self, value: Callable[[Upstream], int]) -> Callable[[], Values]:

@@ -438,6 +438,7 @@ class Proxy:
             self._instruments.proxy_duration.record(
                 self._clock.monotonic() - began,
                 {**attributes, "gateway.proxy.outcome": outcome.value},
+                trace.set_span_in_context(span),
             )
 
     def _span(self, call: _Call, attributes: Mapping[str, str]) -> Span:

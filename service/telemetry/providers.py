@@ -33,7 +33,7 @@ from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
 from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
-from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.threads import run_in_daemon_thread
 
@@ -119,6 +119,7 @@ class Telemetry:
         self.observers = Observers(self.meter)
         self._observe(clock)
         self._lag = LoopLagMonitor(clock, self.instruments.event_loop_lag)
+        self._garbage = GarbageMonitor(self.instruments.gc_pause)
         self._logging = LogSetup(
             level=self._settings.log_level,
             log_format=self._settings.log_format,
@@ -132,6 +133,8 @@ class Telemetry:
     async def __aenter__(self) -> Self:
         self._logging.install()
         self._lag.__enter__()
+        self._garbage.__enter__()
+        LoopReader(asyncio.get_running_loop()).observe(self.observers)
         self.collection.start()
         if self._disabled:
             _logger.info("OTEL_SDK_DISABLED is set: no telemetry, and no own metrics for rules.")
@@ -149,6 +152,7 @@ class Telemetry:
             return
         self._closed = True
         self._lag.__exit__()
+        self._garbage.__exit__()
         timeout_s = self._settings.shutdown_timeout
         try:
             async with asyncio.timeout(timeout_s + _CLOSE_MARGIN_S):

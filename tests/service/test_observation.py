@@ -25,7 +25,9 @@ from service.pools.http import HTTPConnectionPool
 from service.scheduler import Scheduler
 from service.telemetry.instruments import DEFINITIONS, Instruments
 from service.telemetry.observers import Observers
+from service.telemetry.prometheus import metric_name
 from tests.support.app import Readings, api_headers, labels, readings, running_app
+from tests.support.exposition import ParsedFamily, parse_exposition
 from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
@@ -46,6 +48,13 @@ receivers: [{name: on-call, webhook_configs: [{url: %s}]}]
 """
 ATTRIBUTES = {item.name: set(item.attributes) for item in (*DEFINITIONS, *ALERTS_DEFINITIONS)}
 """Every metric there is, with the attributes its definition names."""
+
+
+PROMETHEUS_NAMES = {
+    metric_name(item.name, item.unit, counter=item.kind == "counter").removesuffix("_total")
+    for item in (*DEFINITIONS, *ALERTS_DEFINITIONS)
+}
+"""The families a page has, besides what it says of the process (``target``)."""
 
 
 class Page:
@@ -229,10 +238,19 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
             await until(lambda: app.alerting.receiver_stats["on-call"].failed)
             found = await everything(app)
 
+            page = await read_page(app)
+
     assert found.keys() == ATTRIBUTES.keys()
+    assert page.keys() - {"target"} == PROMETHEUS_NAMES
     for name, values in found.items():
         used = {key for each in values for key, _ in each}
         assert used <= ATTRIBUTES[name], f"{name} has attributes its definition does not name"
+
+
+async def read_page(app: App) -> dict[str, ParsedFamily]:
+    """Return the families of the page that scrapers get."""
+    _, page = await app.telemetry.render_metrics("application/openmetrics-text")
+    return parse_exposition(page.decode(), openmetrics=True)
 
 
 async def everything(app: App) -> Readings:
