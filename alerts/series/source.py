@@ -64,14 +64,14 @@ class Appended:
     """What became of the samples of ``Source.append_some``.
 
     Attributes:
-        taken: Samples that are in the store.
-        duplicate: Samples of a series another source has alive, or that came twice.
-        over_limit: Samples of new series over the limits.
+        taken: How many samples are in the store.
+        duplicate: Series another source has alive, or that came twice.
+        over_limit: New series over the limits.
     """
 
     taken: int
-    duplicate: int
-    over_limit: int
+    duplicate: tuple[Labels, ...] = ()
+    over_limit: tuple[Labels, ...] = ()
 
 
 class Source:
@@ -228,25 +228,26 @@ class Source:
             gone = (self._row_of.get(labels) for labels in ended)
             found = {row: STALE for row in gone if row is not None and self._alive[row]}
             ends = len(found)
-            duplicate = over_limit = 0
+            duplicate: list[Labels] = []
+            over_limit: list[Labels] = []
             for labels, value in samples:
                 row = self._row_of.get(labels)
                 if row is None:
                     row = self._register(labels)
                 if row == _OVER_LIMIT:
-                    over_limit += 1
+                    over_limit.append(labels)
                 elif row == _DUPLICATE:
-                    duplicate += 1
+                    duplicate.append(labels)
                 elif row in found:
                     self._stats.refused_duplicate_series += 1
-                    duplicate += 1
+                    duplicate.append(labels)
                 else:
                     found[row] = value
             if found:
                 rows = np.fromiter(found, dtype=np.intp, count=len(found))
                 values = np.fromiter(found.values(), dtype=np.float64, count=len(found))
                 self._write_some(timestamp_ms, rows, values)
-        return Appended(len(found) - ends, duplicate, over_limit)
+        return Appended(len(found) - ends, tuple(duplicate), tuple(over_limit))
 
     def end(self, timestamp_ms: int) -> None:
         """End every series at a time, or just after the last append if that is later."""

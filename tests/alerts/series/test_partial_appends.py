@@ -52,7 +52,7 @@ def test_a_series_ends_when_it_is_told_to():
 
     appended = source.append_some(2000, [(B, 3.0)], ended=[A, C])
 
-    assert appended == Appended(taken=1, duplicate=0, over_limit=0)
+    assert appended == Appended(taken=1)
     assert now(store, 2000) == {"b": 3.0}
     source.append_some(3000, [(A, 4.0)])
     assert now(store, 3000) == {"a": 4.0, "b": 3.0}
@@ -67,7 +67,7 @@ def test_a_quiet_series_is_freed():
 
     other = store.source("t").append_some(QUIET_MS, [(A, 5.0), (B, 5.0)])
 
-    assert other == Appended(taken=1, duplicate=1, over_limit=0)
+    assert other == Appended(taken=1, duplicate=(B,))
     assert store.series_count == 2
     for at_ms in range(QUIET_MS + 1000, 2 * int(RETENTION_S * 1000), 60_000):
         source.append_some(at_ms, [(B, 2.0)])
@@ -82,7 +82,7 @@ def test_what_is_not_taken_is_said():
 
     appended = source.append_some(1000, [(A, 1.0), (A, 2.0), (B, 3.0), (C, 4.0)])
 
-    assert appended == Appended(taken=2, duplicate=1, over_limit=1)
+    assert appended == Appended(taken=2, duplicate=(A,), over_limit=(C,))
     assert now(store, 1000) == {"a": 1.0, "b": 3.0}
     with pytest.raises(SeriesError, match="already has samples"):
         source.append_some(1000, [(A, 1.0)])
