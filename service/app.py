@@ -57,6 +57,8 @@ from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
 from service.query_api import query_routes
+from service.receiving.observation import ReceiverObservation
+from service.receiving.receiver import Receiver
 from service.reloading import Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
@@ -161,6 +163,13 @@ class App:
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
+        self._receiver = Receiver(
+            settings.telemetry.receiver,
+            store=self.store,
+            retention_s=settings.alerts.retention,
+            clock=self._clock,
+            is_ready=lambda: self._started,
+        )
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
@@ -250,6 +259,7 @@ class App:
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
+        await parts.start("metrics receiver", self._receiver, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
         # later is rare, and a start that fails must not touch the state of a process that runs.
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
@@ -387,6 +397,7 @@ class App:
         CheckObservation(self.monitor).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
+        ReceiverObservation(self._receiver).register(observers)
         self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
@@ -412,6 +423,7 @@ class App:
                     clock=self._clock,
                 ),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+                *self._receiver.routes(),
             ],
         )
         self._requests.install(application)

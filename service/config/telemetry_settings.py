@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from service.config.section import Section
-from service.config.types import PositiveDuration, Secret, TraceURLTemplate
+from service.config.types import Count, PositiveDuration, Secret, Size, TraceURLTemplate
 
 
 class OTLPSettings(Section):
@@ -37,11 +37,30 @@ class OTLPSettings(Section):
     cumulative."""
 
 
+class ReceiverSettings(Section):
+    """Metrics of other services, taken on the operations listener at `/v1/metrics`."""
+
+    enabled: bool = True
+    """Take them."""
+    max_body_size: Size = 4 * 1024 * 1024
+    """Bytes of one request at most, compressed or not."""
+    max_data_points: Count = 20_000
+    """Data points of one request at most."""
+    max_series: Count = 50_000
+    """Series received from all services at most, within `alerts.max_series`."""
+    max_attributes: Count = 64
+    """Attributes of one data point, and of one service, at most."""
+    max_attribute_length: Count = 1024
+    """Characters of the name and of the value of an attribute at most."""
+
+
 class TelemetrySettings(Section):
     """Traces, metrics and logs."""
 
     otlp: OTLPSettings = OTLPSettings()
     """Export to a collector."""
+    receiver: ReceiverSettings = ReceiverSettings()
+    """Metrics that other services send."""
     sampling: Annotated[float, Field(ge=0, le=1, strict=True)] = 1.0
     """Share of traces that are recorded, from 0 to 1."""
     collect_interval: PositiveDuration = 5.0

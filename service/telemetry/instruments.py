@@ -619,6 +619,35 @@ COLLECTIONS_FAILED = _define(
     "Collections of metrics that failed, in whole or for one of their consumers.",
 )
 
+
+# Metrics received from other services
+RECEIVED_REQUESTS = _define(
+    "counter",
+    "gateway.otlp.requests",
+    "{request}",
+    "Requests with metrics of other services; those with an error were refused as a whole.",
+    "error.type",
+)
+RECEIVED_POINTS = _define(
+    "counter",
+    "gateway.otlp.data_points",
+    "{data_point}",
+    "Data points of other services; those with an error were refused.",
+    "error.type",
+)
+RECEIVED_SERVICES = _define(
+    "up_down_counter",
+    "gateway.otlp.services",
+    "{service}",
+    "Services that sent metrics within the last minutes.",
+)
+RECEIVED_SERIES = _define(
+    "up_down_counter",
+    "gateway.otlp.series",
+    "{series}",
+    "Series that other services sent within the last minutes.",
+)
+
 DEFINITIONS: tuple[InstrumentDefinition, ...] = tuple(
     value for value in list(globals().values()) if isinstance(value, InstrumentDefinition)
 )
