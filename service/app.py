@@ -32,8 +32,9 @@ from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
+from service.checking import doubts, read_configured
 from service.codec import encode
+from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.config.settings import AlertsSettings, Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents, read_documents
@@ -41,6 +42,7 @@ from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.checks import Check, configured_checks
+from service.health.maintenance import configured_maintenance
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
@@ -157,7 +159,10 @@ class App:
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(
-            scheduler=self.scheduler, clock=self._clock, instruments=instruments
+            scheduler=self.scheduler,
+            clock=self._clock,
+            instruments=instruments,
+            max_concurrent=settings.health.max_concurrent,
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
@@ -269,6 +274,7 @@ class App:
         )
         self._add_jobs()
         self._observe()
+        await parts.start("health checks", self.monitor, stop_timeout_s=5)
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
         # The first to go: clients are drained while everything else is still running.
         await parts.start(
@@ -325,14 +331,21 @@ class App:
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
+        maintenance = configured_maintenance(self.settings.health.maintenance)
         self.monitor.add(
-            Check(CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), interval_s)
+            Check(
+                CONNECTIONS_CHECK,
+                ConnectionsProbe(self.gateway.connections),
+                interval_s,
+                maintenance=maintenance,
+            )
         )
         self.monitor.add(
             Check(
                 HTTP_POOL_CHECK,
                 HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
                 interval_s,
+                maintenance=maintenance,
             )
         )
         for check in configured_checks(self.settings.health, self._pool):

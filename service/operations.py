@@ -24,7 +24,9 @@ from alerts.errors import AlertsError
 from service.codec import encode
 from service.config.settings import OperationsAuth
 from service.errors import GatewatchError
-from service.health.monitor import CheckSnapshot, HealthMonitor
+from service.health.maintenance import Period
+from service.health.monitor import HealthMonitor
+from service.health.snapshot import CheckSnapshot
 from service.health.state import ProbeResult
 from service.jobs import JobBusyError, JobError, JobSnapshot, UnknownJobError
 from service.scheduler import Scheduler
@@ -187,8 +189,13 @@ def check_body(check: CheckSnapshot) -> dict[str, object]:
         "target": check.target,
         "interval_s": check.interval_s,
         "timeout_s": check.timeout_s,
-        "state": status.state.name.lower(),
-        "since": status.since_s,
+        "group": check.group,
+        "state": check.state.label,
+        "since": check.since_s,
+        "state_by_results": status.state.label,
+        "depends_on": list(check.depends_on),
+        "held_by": list(check.held_by),
+        "maintenance": _period_body(check.maintenance),
         "consecutive_failures": status.failures,
         "consecutive_successes": status.successes,
         "last_run": status.last_at_s,
@@ -216,6 +223,12 @@ def _result_body(result: ProbeResult) -> dict[str, object]:
         "duration_s": result.duration_s,
         "attributes": dict(result.attributes),
     }
+
+
+def _period_body(period: Period | None) -> dict[str, object] | None:
+    if period is None:
+        return None
+    return {"name": period.name, "start": period.start_ms / 1000, "end": period.end_ms / 1000}
 
 
 def _job_error(error: JobError) -> web.Response:
