@@ -24,10 +24,6 @@ from alerts.errors import AlertsError
 from service.codec import encode
 from service.config.settings import OperationsAuth
 from service.errors import GatewatchError
-from service.health.maintenance import Period
-from service.health.monitor import HealthMonitor
-from service.health.snapshot import CheckSnapshot
-from service.health.state import ProbeResult
 from service.jobs import JobBusyError, JobError, JobSnapshot, UnknownJobError
 from service.scheduler import Scheduler
 
@@ -50,7 +46,6 @@ class OperationsParts:
     """What the operations listener shows and steers.
 
     Attributes:
-        monitor: The health checks.
         scheduler: The jobs.
         readiness: Why the process is not ready.
         render_metrics: The exposition.
@@ -58,7 +53,6 @@ class OperationsParts:
         reload: Reads the configuration again.
     """
 
-    monitor: HealthMonitor
     scheduler: Scheduler
     readiness: Readiness
     render_metrics: RenderMetrics
@@ -93,7 +87,6 @@ def create_operations_app(
         [
             web.get("/health/live", handlers.live),
             web.get("/health/ready", handlers.ready),
-            web.get("/health/checks", handlers.checks),
             web.get("/-/healthy", handlers.healthy),
             web.get("/-/ready", handlers.ready_text),
             web.post("/-/reload", handlers.reload),
@@ -123,10 +116,6 @@ class _Handlers:
         if reasons:
             return _json({"status": "not ready", "reasons": reasons}, status=503)
         return _json({"status": "ready", "reasons": []})
-
-    async def checks(self, _request: web.Request) -> web.Response:
-        checks = [check_body(check) for check in self._parts.monitor.checks()]
-        return _json({"now": self._parts.clock.time(), "checks": checks})
 
     async def healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="gatewatch is healthy.\n")
@@ -181,28 +170,6 @@ class _Handlers:
             return _job_error(error)
 
 
-def check_body(check: CheckSnapshot) -> dict[str, object]:
-    """Return a check as JSON shows it; times are Unix seconds."""
-    status = check.status
-    return {
-        "name": check.name,
-        "target": check.target,
-        "interval_s": check.interval_s,
-        "timeout_s": check.timeout_s,
-        "group": check.group,
-        "state": check.state.label,
-        "since": check.since_s,
-        "state_by_results": status.state.label,
-        "depends_on": list(check.depends_on),
-        "held_by": list(check.held_by),
-        "maintenance": _period_body(check.maintenance),
-        "consecutive_failures": status.failures,
-        "consecutive_successes": status.successes,
-        "last_run": status.last_at_s,
-        "last_result": None if status.last is None else _result_body(status.last),
-    }
-
-
 def job_body(job: JobSnapshot) -> dict[str, object]:
     """Return a job as JSON shows it; times are Unix seconds."""
     body = dataclasses.asdict(job)
@@ -213,22 +180,6 @@ def job_body(job: JobSnapshot) -> dict[str, object]:
         "last_run": body.pop("last_run_s"),
         **body,
     }
-
-
-def _result_body(result: ProbeResult) -> dict[str, object]:
-    return {
-        "success": result.success,
-        "reason": result.reason,
-        "error_type": result.error_type,
-        "duration_s": result.duration_s,
-        "attributes": dict(result.attributes),
-    }
-
-
-def _period_body(period: Period | None) -> dict[str, object] | None:
-    if period is None:
-        return None
-    return {"name": period.name, "start": period.start_ms / 1000, "end": period.end_ms / 1000}
 
 
 def _job_error(error: JobError) -> web.Response:

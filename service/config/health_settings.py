@@ -53,6 +53,10 @@ class HealthSettings(Section):
     """Checks that run at the same time at most; others wait."""
     maintenance: tuple[MaintenanceSettings, ...] = ()
     """When what checks find says nothing, built-in ones included."""
+    keep_results: PositiveDuration = 86_400.0
+    """How long single results are kept."""
+    keep_history: PositiveDuration = 100 * 86_400.0
+    """How long changes of state are kept, and how long checks were in which state, for uptime."""
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

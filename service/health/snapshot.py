@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from service.health.maintenance import Period
-from service.health.probes.http import STATUS
 from service.health.state import CheckState, CheckStatus
+
+_HTTP_STATUS: Final = "http.response.status_code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class CheckSnapshot:
     def http_status(self) -> int | None:
         """The HTTP status the last run received, 0 for none; None before the first."""
         last = self.status.last
-        return None if last is None else int(last.attributes.get(STATUS, 0))
+        return None if last is None else int(last.attributes.get(_HTTP_STATUS, 0))
 
     @property
     def reason(self) -> str:
