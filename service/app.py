@@ -30,20 +30,26 @@ from alerts.rules.evidence import TraceEvidence
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
+from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
+from service.checking import doubts, read_configured
 from service.codec import encode
+from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.config.settings import AlertsSettings, Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
+from service.health.api import health_routes
 from service.health.checks import Check, configured_checks
+from service.health.maintenance import configured_maintenance
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
+from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
+from service.health.state import CheckStatus
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.observation import (
@@ -68,6 +74,7 @@ from service.telemetry.providers import Telemetry
 _LOG: Final = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
+_ROLL_UP_INTERVAL_S: Final = 3600.0
 
 
 class App:
@@ -159,7 +166,10 @@ class App:
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(
-            scheduler=self.scheduler, clock=self._clock, instruments=instruments
+            scheduler=self.scheduler,
+            clock=self._clock,
+            instruments=instruments,
+            max_concurrent=settings.health.max_concurrent,
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
@@ -175,6 +185,9 @@ class App:
         self._reread = reread or (lambda: settings)
         self._locate = locate
         self.alerting: Alerting
+        self._database: Database
+        self._recorder: HealthRecorder
+        self._known_checks: Mapping[str, CheckStatus] = {}
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -268,6 +281,15 @@ class App:
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
+        # In the database that alerting has opened, and closes after this.
+        self._recorder = HealthRecorder(
+            CheckHistory(self._database),
+            clock=self._clock,
+            retention=Retention(settings.health.keep_results, settings.health.keep_history),
+        )
+        await parts.start("check history", self._recorder, stop_timeout_s=5)
+        self._known_checks = await self._recorder.load()
+        self.monitor.add_listener(self._recorder.listen)
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
@@ -279,6 +301,7 @@ class App:
         )
         self._add_jobs()
         self._observe()
+        await parts.start("health checks", self.monitor, stop_timeout_s=5)
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
         # The first to go: clients are drained while everything else is still running.
         await parts.start(
@@ -290,12 +313,13 @@ class App:
         url = settings.storage_url
         if not url:
             url = f"sqlite:///{self._data.private_file('gatewatch.db').absolute()}"
+        self._database = Database(url)
         return Alerting(
             engine=self.engine,
             store=self.store,
             groups=self._rules,
             routing=self._routing,
-            database=Database(url),
+            database=self._database,
             transport=PoolTransport(self._pool),
             clock=self._clock,
             random=self._random,
@@ -335,21 +359,33 @@ class App:
 
     def _add_jobs(self) -> None:
         interval_s = self.settings.health.interval
+        maintenance = configured_maintenance(self.settings.health.maintenance)
         self.monitor.add(
-            Check(CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), interval_s)
+            Check(
+                CONNECTIONS_CHECK,
+                ConnectionsProbe(self.gateway.connections),
+                interval_s,
+                maintenance=maintenance,
+            )
         )
         self.monitor.add(
             Check(
                 HTTP_POOL_CHECK,
                 HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
                 interval_s,
+                maintenance=maintenance,
             )
         )
         for check in configured_checks(self.settings.health, self._pool):
-            self.monitor.add(check)
+            self.monitor.add(check, status=self._known_checks.get(check.name))
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
+        )
+        self.scheduler.add_job("check history", self._write_checks, interval_s=WRITE_INTERVAL_S)
+        self.scheduler.add_job("check uptime", self._measure_checks, interval_s=60.0)
+        self.scheduler.add_job(
+            "check roll-up", self._roll_up_checks, interval_s=_ROLL_UP_INTERVAL_S
         )
         self.scheduler.add_job(
             "series snapshot",
@@ -363,6 +399,15 @@ class App:
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
         await self.alerting.keep_house()
+
+    async def _write_checks(self, _slot_s: float) -> None:
+        await self._recorder.write()
+
+    async def _measure_checks(self, _slot_s: float) -> None:
+        await self._recorder.measure()
+
+    async def _roll_up_checks(self, _slot_s: float) -> None:
+        await self._recorder.keep_house()
 
     async def _save_series(self, _slot_s: float) -> None:
         await asyncio.to_thread(self._snapshot.save)
@@ -404,7 +449,6 @@ class App:
         settings = self.settings.operations
         application = create_operations_app(
             OperationsParts(
-                monitor=self.monitor,
                 scheduler=self.scheduler,
                 readiness=self.readiness,
                 render_metrics=self.telemetry.render_metrics,
@@ -424,6 +468,9 @@ class App:
                 ),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
                 *self._receiver.routes(),
+                *health_routes(
+                    self.monitor, lambda: self._recorder if self._started else None, self._clock
+                ),
             ],
         )
         self._requests.install(application)

@@ -109,9 +109,7 @@ class CheckObservation:
 
     def _state(self) -> Values:
         # A plain number: exporters write an enumeration's value by its name.
-        return [
-            (int(check.status.state), {"check": check.name}) for check in self._monitor.checks()
-        ]
+        return [(int(check.state), {"check": check.name}) for check in self._monitor.checks()]
 
     def _success(self) -> Values:
         for check in self._monitor.checks():

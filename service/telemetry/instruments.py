@@ -458,7 +458,7 @@ HEALTH_STATE = _define(
     "gauge",
     "gateway.health.state",
     "{status}",
-    "State of a check: 0 unknown, 1 up, 2 degraded, 3 down.",
+    "State of a check: 0 unknown, 1 up, 2 degraded, 3 down, 4 in maintenance, 5 held back.",
     "check",
 )
 HEALTH_CHECK_DURATION = _define(
