@@ -33,12 +33,12 @@ from alerts.series.store import SeriesStore
 from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import doubts, read_configured
+from service.checking import doubts, read_configured, read_reloaded
 from service.codec import encode
 from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.data_directory import DataDirectory
-from service.documents import Documents, read_documents
+from service.documents import Documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -248,8 +248,8 @@ class App:
     async def reload(self) -> str:
         """Read settings, rules and routes again and return what changed, for people.
 
-        Rules and routes take effect, see ``service.reloading.RELOADABLE``; of other settings the
-        log says that they wait for a restart.
+        Rules, routes and keys take effect, see ``service.reloading.RELOADABLE``; of other settings
+        the log says that they wait for a restart.
 
         Raises:
             ConfigurationError: Something in the files is wrong; nothing was changed.
@@ -295,6 +295,7 @@ class App:
             settings,
             reread=self._reread,
             load=self._load_documents,
+            gateway=self.gateway,
             alerting=self.alerting,
             jobs=self._rule_jobs,
             clock=self._clock,
@@ -351,9 +352,9 @@ class App:
         )
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
-    def _load_documents(self, alerts: AlertsSettings) -> Documents:
+    def _load_documents(self, settings: Settings) -> Documents:
         try:
-            return read_documents(alerts, self.engine)
+            return read_reloaded(settings, engine=self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 

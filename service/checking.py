@@ -49,6 +49,19 @@ def read_configured(
         *_token_keys(settings.gateway),
         *telemetry_problems(settings, environment),
     ]
+    return _documents(settings, engine, problems)
+
+
+def read_reloaded(settings: Settings, *, engine: RuleEngine) -> Documents:
+    """Return the rules and routes of settings of which a running process takes what it can.
+
+    Raises:
+        ConfigurationError: Rules, routes or keys that cannot be used; lists all.
+    """
+    return _documents(settings, engine, _token_keys(settings.gateway))
+
+
+def _documents(settings: Settings, engine: RuleEngine, problems: list[Problem]) -> Documents:
     documents: Documents | None = None
     try:
         documents = read_documents(settings.alerts, engine)

@@ -19,13 +19,10 @@ from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import expired
 from service.gateway.protocol import encode_data, text_field
-from service.gateway.proxy import HeaderSource, Proxy
-from service.gateway.proxy_messages import (
-    ChannelRequest,
-    ConnectRequest,
-    PublishAnswer,
-    RPCRequest,
-)
+from service.gateway.proxy import Proxy
+from service.gateway.proxy_answers import PublishAnswer
+from service.gateway.proxy_headers import HeaderSource
+from service.gateway.proxy_requests import ChannelRequest, ConnectRequest, RPCRequest
 from service.gateway.refreshing import Refreshing
 from service.gateway.subscriptions import Subscriptions
 from service.gateway.tokens import MAX_LIFETIME_S, Identity, SubscriptionGrant
@@ -75,7 +72,7 @@ class BackEnds:
 
     def opened(self, client: Client, headers: HeaderSource) -> None:
         """Keep what back ends are to see of a connection's request."""
-        client.headers = self._proxy.headers(headers)
+        client.headers = self._proxy.headers.of_request(headers)
         client.subscription_refresher = self._refreshing.subscription_due
         if self._proxy.refreshes:
             client.refresher = self._refreshing.due
@@ -92,7 +89,7 @@ class BackEnds:
             ProtocolError: One cannot be a header (107).
             DisconnectError: They are not text by name (3501).
         """
-        client.emulated_headers = self._proxy.emulated_headers(request.get("headers"))
+        client.emulated_headers = self._proxy.headers.emulated(request.get("headers"))
 
     async def connection(
         self, client: Client, request: Mapping[str, Any]

@@ -30,7 +30,7 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
-from service.gateway.proxy_messages import ProxyClient
+from service.gateway.proxy_requests import ProxyClient
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason

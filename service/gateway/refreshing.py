@@ -19,7 +19,8 @@ from alerts.clock import Clock
 from service.gateway.client import Client, State, Subscription
 from service.gateway.codes import CONNECTION_EXPIRED, INTERNAL_ERROR
 from service.gateway.proxy import Proxy
-from service.gateway.proxy_messages import ChannelRequest, RefreshAnswer
+from service.gateway.proxy_answers import RefreshAnswer
+from service.gateway.proxy_requests import ChannelRequest
 from service.gateway.subscriptions import Subscriptions
 from service.gateway.tokens import MAX_LIFETIME_S, Identity
 from service.telemetry.sampling import MessageSampling

@@ -230,6 +230,20 @@ SEND_QUEUE_OVER_THRESHOLD = _define(
     "Connections for which more than half of gateway.max_queue_size waits.",
 )
 
+# Keys of tokens
+TOKEN_KEYS_AGE = _define(
+    "gauge",
+    "gateway.token.keys.age",
+    "s",
+    "Time since the key set of a jwks_url was fetched.",
+)
+TOKEN_KEYS_FETCHES = _define(
+    "counter",
+    "gateway.token.keys.fetches",
+    "{fetch}",
+    "Fetches of the key set of a jwks_url.",
+)
+
 # Back ends of the gateway
 PROXY_DURATION = _define(
     "histogram",

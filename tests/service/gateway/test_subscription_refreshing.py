@@ -14,7 +14,7 @@ from alerts.clock import Clock, ManualClock, SystemClock
 from service.gateway.upstream import Upstream
 from tests.support.back_end import BackEnd, back_end
 from tests.support.gateway import RawClient, RunningGateway, running_gateway, until
-from tests.support.http import raw_server
+from tests.support.http import RecordedTelemetry, raw_server
 from tests.support.tokens import SECRET, signed
 
 OPTIONS = {"presence": True, "allow_presence_for_subscriber": True}
@@ -22,7 +22,7 @@ OPTIONS = {"presence": True, "allow_presence_for_subscriber": True}
 
 @asynccontextmanager
 async def refreshed(
-    url: str, clock: Clock, **options: Any
+    url: str, clock: Clock, telemetry: RecordedTelemetry | None = None, **upstream: Any
 ) -> AsyncIterator[tuple[RunningGateway, RawClient]]:
     """Have a client connected that may subscribe to ``news``, about which a back end is asked."""
     async with (
@@ -31,8 +31,11 @@ async def refreshed(
             ping_interval="1d",
             idle_timeout="1d",
             token={"hmac_secret": SECRET},
-            channels={"sub_refresh_proxy_enabled": True, **OPTIONS, **options},
-            proxy={"sub_refresh": {"endpoint": url, "timeout": "5s"}},
+            channels={"sub_refresh_proxy_enabled": True, **OPTIONS},
+            proxy={"sub_refresh": {"endpoint": url, "timeout": "5s", **upstream}},
+            instruments=telemetry.instruments if telemetry else None,
+            tracer_provider=telemetry.tracer_provider if telemetry else None,
+            sampling_ratio=1.0 if telemetry else 0.0,
         ) as running,
         running.client(connect=False) as client,
     ):
@@ -165,6 +168,50 @@ async def test_a_question_that_may_have_been_lost_is_asked_again():
         stats = the_upstream(running).stats
 
         await until(lambda: stats.retries == 2 and not stats.active)
+
+
+async def test_a_back_end_that_fails_is_left_alone():
+    """Who is due meanwhile goes on, and is asked about again within a minute."""
+    clock = ManualClock()
+    circuit = {"failure_threshold": 1, "open_for": "10s"}
+    async with (
+        back_end() as upstream,
+        refreshed(upstream.url(), clock, circuit=circuit) as (running, client),
+    ):
+        upstream.says({}, status=500)
+        await client.call(subscribe=minute(clock))
+        await clock.advance(1)
+        await client.call(subscribe=minute(clock, channel="late") | {"channel": "late"})
+        await clock.advance(59)
+        await told(running, upstream, 1)
+        await clock.advance(1)
+        await told(running, upstream, 1)
+        upstream.says({"result": {}})
+        await clock.advance(60)
+        await until(lambda: len(upstream.asked) > 1)
+
+        assert await is_subscribed(running, client)
+
+
+async def test_a_question_is_part_of_a_trace():
+    """Its span is named after the rule of the channel, and the back end gets its context."""
+    clock = ManualClock()
+    telemetry = RecordedTelemetry()
+    async with (
+        back_end() as upstream,
+        refreshed(upstream.url(), clock, telemetry) as (running, client),
+    ):
+        await client.call(subscribe=minute(clock))
+        await clock.advance(60.1)
+        await told(running, upstream, 1)
+
+    (span,) = telemetry.spans("sub_refresh *")
+    assert span.attributes is not None
+    assert span.attributes["gateway.proxy.outcome"] == "result"
+    assert span.context is not None
+    sent = upstream.headers[0]["traceparent"].split("-")
+    assert sent[1] == f"{span.context.trace_id:032x}"
+    assert int(sent[3], 16) & 1
 
 
 async def test_a_refresh_can_change_what_others_see():
