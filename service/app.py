@@ -46,6 +46,7 @@ from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
 from service.lifecycle import Parts
 from service.listener import Listener
+from service.log_api import log_routes
 from service.observation import (
     AlertObservation,
     CheckObservation,
@@ -266,6 +267,7 @@ class App:
             alerting=self.alerting,
             jobs=self._rule_jobs,
             clock=self._clock,
+            log_levels=self.telemetry.log_levels,
         )
         self._add_jobs()
         self._observe()
@@ -411,6 +413,7 @@ class App:
                     pool=self._queries,
                     clock=self._clock,
                 ),
+                *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
             ],
         )

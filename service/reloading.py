@@ -17,17 +17,18 @@ from service.config.settings import AlertsSettings, Settings
 from service.documents import Documents
 from service.errors import GatewatchError
 from service.rule_jobs import RuleJobs
+from service.telemetry.log_levels import LogLevels
 
 _LOG: Final = logging.getLogger(__name__)
 
 RELOADABLE: Final = frozenset(
-    f"alerts.{name}"
-    for name in (
-        "rule_files",
-        "default_rules",
-        "evaluation_interval",
-        "alertmanager_config",
-        "channel_folders",
+    (
+        "alerts.rule_files",
+        "alerts.default_rules",
+        "alerts.evaluation_interval",
+        "alerts.alertmanager_config",
+        "alerts.channel_folders",
+        "telemetry.log_level",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -60,6 +61,7 @@ class Reloader:
         alerting: Gets them.
         jobs: The jobs of the rule groups.
         clock: The time of day.
+        log_levels: How much is logged.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Reloader:
         alerting: Alerting,
         jobs: RuleJobs,
         clock: Clock,
+        log_levels: LogLevels,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
         self._settings = settings
@@ -79,6 +82,7 @@ class Reloader:
         self._alerting = alerting
         self._jobs = jobs
         self._clock = clock
+        self._log_levels = log_levels
         self._lock = asyncio.Lock()
 
     async def reload(self) -> str:
@@ -108,6 +112,7 @@ class Reloader:
         rules, routing = await asyncio.to_thread(self._load, settings.alerts)
         reloaded = await self._alerting.reload(rules, routing)
         self._jobs.sync()
+        self._log_levels.change(settings.telemetry.log_level)
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
         if not waiting:
             return str(reloaded)
