@@ -52,6 +52,7 @@ from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
 from service.lifecycle import Parts
 from service.listener import Listener
+from service.log_api import log_routes
 from service.observation import (
     AlertObservation,
     CheckObservation,
@@ -299,6 +300,7 @@ class App:
             alerting=self.alerting,
             jobs=self._rule_jobs,
             clock=self._clock,
+            log_levels=self.telemetry.log_levels,
         )
         self._add_jobs()
         self._observe()
@@ -467,6 +469,7 @@ class App:
                     pool=self._queries,
                     clock=self._clock,
                 ),
+                *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
                 *self._receiver.routes(),
                 *health_routes(

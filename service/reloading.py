@@ -18,18 +18,19 @@ from service.documents import Documents
 from service.errors import GatewatchError
 from service.gateway.gateway import Gateway
 from service.rule_jobs import RuleJobs
+from service.telemetry.log_levels import LogLevels
 
 _LOG: Final = logging.getLogger(__name__)
 
 _KEYS: Final = frozenset(f"gateway.{name}" for name in ("api_key", "token", "subscription_token"))
 RELOADABLE: Final = _KEYS | frozenset(
-    f"alerts.{name}"
-    for name in (
-        "rule_files",
-        "default_rules",
-        "evaluation_interval",
-        "alertmanager_config",
-        "channel_folders",
+    (
+        "alerts.rule_files",
+        "alerts.default_rules",
+        "alerts.evaluation_interval",
+        "alerts.alertmanager_config",
+        "alerts.channel_folders",
+        "telemetry.log_level",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -64,6 +65,7 @@ class Reloader:
         alerting: Gets rules and routes.
         jobs: The jobs of the rule groups.
         clock: The time of day.
+        log_levels: How much is logged.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Reloader:
         alerting: Alerting,
         jobs: RuleJobs,
         clock: Clock,
+        log_levels: LogLevels,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
         self._settings = self._latest = settings
@@ -85,6 +88,7 @@ class Reloader:
         self._alerting = alerting
         self._jobs = jobs
         self._clock = clock
+        self._log_levels = log_levels
         self._lock = asyncio.Lock()
 
     async def reload(self) -> str:
@@ -116,6 +120,7 @@ class Reloader:
         reloaded = await self._alerting.reload(rules, routing)
         self._jobs.sync()
         await self._gateway.use_keys(keys)
+        self._log_levels.change(settings.telemetry.log_level)
         report = str(reloaded)
         changed = [name for name in differing(self._latest, settings) if name in _KEYS]
         self._latest = settings

@@ -74,5 +74,8 @@ class TelemetrySettings(Section):
     alerts carry the id of their trace only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log records to write."""
+    log_repeats: Annotated[int, Field(ge=0, strict=True)] = 20
+    """Log lines of one kind (logger, level and message) in ten seconds; the rest is counted and
+    told in one line. 0: all are written."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: readable on a terminal, JSON in a pipe."""

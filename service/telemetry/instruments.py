@@ -576,6 +576,18 @@ GC_PAUSE = _define(
     boundaries=_PAUSE_BOUNDARIES,
 )
 
+# Logs
+LOG_RECORDS = _define(
+    "counter", "gateway.log.records", "{record}", "Log records.", "gateway.log.level"
+)
+LOG_LEFT_OUT = _define(
+    "counter",
+    "gateway.log.left_out",
+    "{record}",
+    "Log records that were not written because too many of their kind came.",
+    "gateway.log.level",
+)
+
 # Telemetry itself
 EXPORT_SENT = _define(
     "counter",

@@ -30,7 +30,13 @@ from service.telemetry.export import QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
-from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
+from service.telemetry.instruments import (
+    COLLECTIONS_FAILED,
+    LOG_LEFT_OUT,
+    LOG_RECORDS,
+    TRACE_PARENTS,
+    Instruments,
+)
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
@@ -64,6 +70,7 @@ class Telemetry:
         instruments: Tracer and histograms of the service.
         alerts: Tracer and histograms of the alerting library.
         observers: Registers what is read at collection.
+        log_levels: How much is logged.
         propagator: W3C trace context, for carriers other than HTTP headers.
     """
 
@@ -127,7 +134,11 @@ class Telemetry:
             environment=environment,
             provider=self._create_logger_provider(resource),
             stream=log_stream,
+            repeats=self._settings.log_repeats,
         )
+        self.log_levels = self._logging.levels
+        self.observers.observe(LOG_RECORDS, lambda: _by_level(self._logging.stats.records))
+        self.observers.observe(LOG_LEFT_OUT, lambda: _by_level(self._logging.stats.left_out))
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -230,3 +241,7 @@ class Telemetry:
     def _trace_parents(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         stats = self.sampling.trace_parents.stats
         return [(stats.accepted, {}), (stats.malformed, {"error.type": "malformed"})]
+
+
+def _by_level(counts: Mapping[str, int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+    return [(count, {"gateway.log.level": level}) for level, count in dict(counts).items()]
