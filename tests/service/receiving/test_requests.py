@@ -23,28 +23,9 @@ VALID = request_of(
 ).SerializeToString()
 NAMES = st.sampled_from(
     [
-        "resourceMetrics",
-        "resource",
-        "attributes",
-        "key",
-        "value",
-        "scopeMetrics",
-        "metrics",
-        "name",
-        "unit",
-        "sum",
-        "gauge",
-        "histogram",
-        "dataPoints",
-        "asInt",
-        "asDouble",
-        "flags",
-        "timeUnixNano",
-        "bucketCounts",
-        "explicitBounds",
-        "exemplars",
-        "traceId",
-        "stringValue",
+        *("resourceMetrics", "resource", "attributes", "key", "value", "scopeMetrics", "metrics"),
+        *("name", "unit", "sum", "gauge", "histogram", "dataPoints", "asInt", "asDouble", "flags"),
+        *("timeUnixNano", "bucketCounts", "explicitBounds", "exemplars", "traceId", "stringValue"),
     ]
 )
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
