@@ -36,7 +36,7 @@ from service.alertmanager_api import alertmanager_api_routes
 from service.checking import doubts, read_configured
 from service.codec import encode
 from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
@@ -46,6 +46,7 @@ from service.health.api import health_routes
 from service.health.checks import Check, configured_checks
 from service.health.maintenance import configured_maintenance
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
+from service.health.observation import CheckObservation, UptimeObservation
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
@@ -54,7 +55,6 @@ from service.lifecycle import Parts
 from service.listener import Listener
 from service.observation import (
     AlertObservation,
-    CheckObservation,
     JobObservation,
     PoolObservation,
     ReloadObservation,
@@ -341,9 +341,9 @@ class App:
         )
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
-    def _load_documents(self, alerts: AlertsSettings) -> Documents:
+    def _load_documents(self, settings: Settings) -> Documents:
         try:
-            return read_documents(alerts, self.engine)
+            return read_documents(settings, self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 
@@ -430,6 +430,7 @@ class App:
         PoolObservation(self._pool).register(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
+        UptimeObservation(self.monitor, self._recorder).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
         self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)

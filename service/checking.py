@@ -51,7 +51,7 @@ def read_configured(
     ]
     documents: Documents | None = None
     try:
-        documents = read_documents(settings.alerts, engine)
+        documents = read_documents(settings, engine)
     except ConfigurationError as error:
         problems += error.problems
     if documents is None or problems:

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
 from service.rule_jobs import RuleJobs
@@ -67,7 +67,7 @@ class Reloader:
         settings: Settings,
         *,
         reread: Callable[[], Settings],
-        load: Callable[[AlertsSettings], Documents],
+        load: Callable[[Settings], Documents],
         alerting: Alerting,
         jobs: RuleJobs,
         clock: Clock,
@@ -105,7 +105,7 @@ class Reloader:
 
     async def _reload(self) -> str:
         settings = await asyncio.to_thread(self._reread)
-        rules, routing = await asyncio.to_thread(self._load, settings.alerts)
+        rules, routing = await asyncio.to_thread(self._load, settings)
         reloaded = await self._alerting.reload(rules, routing)
         self._jobs.sync()
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
