@@ -46,6 +46,7 @@ from service.health.api import health_routes
 from service.health.checks import Check, configured_checks
 from service.health.maintenance import configured_maintenance
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
+from service.health.observation import CheckObservation, UptimeObservation
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.http_pool import HTTPPoolProbe
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
@@ -55,7 +56,6 @@ from service.listener import Listener
 from service.log_api import log_routes
 from service.observation import (
     AlertObservation,
-    CheckObservation,
     JobObservation,
     PoolObservation,
     ReloadObservation,
@@ -443,6 +443,7 @@ class App:
         PoolObservation(self._pool).register(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
+        UptimeObservation(self.monitor, self._recorder).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
         ReceiverObservation(self._receiver).register(observers)

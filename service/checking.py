@@ -64,7 +64,7 @@ def read_reloaded(settings: Settings, *, engine: RuleEngine) -> Documents:
 def _documents(settings: Settings, engine: RuleEngine, problems: list[Problem]) -> Documents:
     documents: Documents | None = None
     try:
-        documents = read_documents(settings.alerts, engine)
+        documents = read_documents(settings, engine)
     except ConfigurationError as error:
         problems += error.problems
     if documents is None or problems:

@@ -208,11 +208,14 @@ class HealthMonitor:
         self._pass_windows(watched)
         before = watched.snapshot()
         was_failing = watched.status.state.is_failing
-        watched.status = watched.status.after(result, now_s, watched.check.thresholds)
-        watched.report(now_s, self._failing_above(name))
+        watched.lead_to(watched.status.after(result, now_s, watched.check.thresholds))
+        watched.report(now_s, self._failing_above(name), has_run=True)
         self._tell(before, watched.snapshot())
-        if watched.status.state.is_failing != was_failing:
+        is_failing = watched.status.state.is_failing
+        if is_failing != was_failing:
             self._report_again(self._graph.below(name))
+        if was_failing and not is_failing:
+            self._look_whether_it_helped(name)
 
     def _report_again(self, names: Iterable[str]) -> None:
         """Report checks whose own results are the same, and tell of those whose state is not."""
@@ -246,6 +249,17 @@ class HealthMonitor:
             dependency = self._checks.get(name)
             if dependency is not None and (dependency.status.last_at_s or 0.0) < started_s:
                 self._scheduler.run_soon(job_name(name))
+
+    def _look_whether_it_helped(self, name: str) -> None:
+        """Have what was held back looked at as soon as nothing it depends on fails any more."""
+        for below in self._graph.below(name):
+            watched = self._checks.get(below)
+            if (
+                watched is not None
+                and watched.snapshot().state is CheckState.HELD
+                and not self._failing_above(below)
+            ):
+                self._scheduler.run_soon(job_name(below))
 
     def _wait_for_windows(self) -> None:
         """Wake up when the next maintenance window opens or closes."""

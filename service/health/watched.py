@@ -19,7 +19,6 @@ class WatchedCheck:
 
     Attributes:
         check: What is run.
-        status: Where its results lead.
         changes_at_ms: When a maintenance window opens or closes next; None: never.
     """
 
@@ -27,21 +26,33 @@ class WatchedCheck:
         "_held_by",
         "_maintenance",
         "_since_s",
+        "_snapshot",
         "_state",
+        "_status",
         "changes_at_ms",
         "check",
-        "status",
     )
 
     def __init__(self, check: Check, status: CheckStatus, now_s: float) -> None:
         self.check = check
-        self.status = status
+        self._status = status
+        self._snapshot: CheckSnapshot | None = None
         self.changes_at_ms: int | None = None
         self._maintenance: Period | None = None
         self._held_by: tuple[str, ...] = ()
         self._state = status.state
         self._since_s = status.since_s
         self.look_at_windows(int(now_s * 1000))
+
+    @property
+    def status(self) -> CheckStatus:
+        """Where its results lead."""
+        return self._status
+
+    def lead_to(self, status: CheckStatus) -> None:
+        """Have a result lead to another status."""
+        self._status = status
+        self._snapshot = None
 
     def take(self, check: Check, now_ms: int) -> None:
         """Be another check with the same state."""
@@ -61,22 +72,32 @@ class WatchedCheck:
 
     def look_at_windows(self, at_ms: int) -> None:
         """Find out which maintenance window is open at a moment, and until when that is so."""
+        self._snapshot = None
         self._maintenance = self.check.maintenance.open_at(at_ms)
         self.changes_at_ms = self.check.maintenance.next_change(at_ms)
 
-    def report(self, at_s: float, failing_above: Sequence[str]) -> bool:
+    def report(self, at_s: float, failing_above: Sequence[str], *, has_run: bool = False) -> bool:
         """Work out the state to report and return whether it is another.
+
+        What is held back stays so until its next result, also when what it depends on works again:
+        the result there is says nothing about it any more.
 
         Args:
             at_s: Since when it would be, in Unix seconds.
             failing_above: Which of the checks it depends on fail.
+            has_run: Whether this is for a new result.
         """
+        stays_held = self._state is CheckState.HELD and not has_run
         state = reported_state(
-            self.status.state,
+            self._status.state,
             in_maintenance=self._maintenance is not None,
-            dependency_fails=bool(failing_above),
+            dependency_fails=bool(failing_above) or stays_held,
         )
-        self._held_by = tuple(failing_above) if state is CheckState.HELD else ()
+        self._snapshot = None
+        if state is not CheckState.HELD:
+            self._held_by = ()
+        elif failing_above:
+            self._held_by = tuple(failing_above)
         if state is self._state:
             return False
         self._state = state
@@ -84,14 +105,19 @@ class WatchedCheck:
         return True
 
     def snapshot(self) -> CheckSnapshot:
-        """Return it as it is now."""
+        """Return it as it is now; the same object until something changes."""
+        if self._snapshot is None:
+            self._snapshot = self._taken()
+        return self._snapshot
+
+    def _taken(self) -> CheckSnapshot:
         check = self.check
         return CheckSnapshot(
             name=check.name,
             target=check.probe.target,
             interval_s=check.interval_s,
             timeout_s=check.timeout_s,
-            status=self.status,
+            status=self._status,
             state=self._state,
             since_s=self._since_s,
             group=check.group,

@@ -196,7 +196,7 @@ async def test_failures_below_a_failing_dependency_are_held_back(house):
     """However far below, until the dependency is up again; what works all the same is up."""
     down = Thresholds(failure=1)
     house.monitor.add(check("db", "-+", thresholds=down))
-    house.monitor.add(check("api", "-", thresholds=down, depends_on=("db",)))
+    house.monitor.add(check("api", "--", thresholds=down, depends_on=("db",)))
     house.monitor.add(check("web", "-", thresholds=down, depends_on=("api",)))
     house.monitor.add(check("docs", "+", thresholds=down, depends_on=("db",)))
     await house.monitor.run("web")  # which has the others run
@@ -209,7 +209,24 @@ async def test_failures_below_a_failing_dependency_are_held_back(house):
     assert house.monitor.check("web").status.state is CheckState.DOWN
 
     await house.monitor.run("db")
+    assert states(house) == {"db": "UP", "api": "HELD", "web": "HELD", "docs": "UP"}
+    await house.clock.settle()  # api is looked at, and web once api works
     assert states(house) == {"db": "UP", "api": "DOWN", "web": "HELD", "docs": "UP"}
+
+
+async def test_what_was_held_back_is_looked_at_when_its_dependency_works_again(house):
+    """It is never told to be down for what it found while the dependency was."""
+    down = Thresholds(failure=1)
+    seen: list[tuple[str, str]] = []
+    house.monitor.add(check("db", "-+", thresholds=down))
+    house.monitor.add(check("web", "-+", thresholds=down, depends_on=("db",)))
+    await house.monitor.run("db")
+    await house.monitor.run("web")
+    house.monitor.add_listener(lambda _, after: seen.append((after.name, after.state.name)))
+    await house.monitor.run("db")
+    await house.clock.settle()
+
+    assert seen == [("db", "UP"), ("web", "UP")]
 
 
 async def test_the_dependency_of_a_failed_check_is_run_at_once(house):
