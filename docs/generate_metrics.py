@@ -15,6 +15,7 @@ from typing import Final
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
 from alerts.telemetry import InstrumentDefinition
 from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.probe_instruments import PROBE_DEFINITIONS
 from service.telemetry.prometheus import metric_name
 
 PAGE: Final = Path(__file__).parent / "metrics.md"
@@ -33,6 +34,7 @@ SECTIONS: Final = {
     "History and recovery": ("gateway.history.", "gateway.recoveries", "gateway.positions."),
     "Batches": ("gateway.batch.",),
     "Back ends": ("gateway.proxy.",),
+    "Keys of tokens": ("gateway.token.",),
     "HTTP served": ("http.server.",),
     "HTTP requested": ("http.client.", "gateway.pool."),
     "Jobs": ("gateway.job.",),
@@ -45,6 +47,7 @@ SECTIONS: Final = {
     "Process": ("process.",),
     "Logs": ("gateway.log.",),
     "Telemetry": ("gateway.telemetry.",),
+    "Metrics of other services": ("gateway.otlp.",),
 }
 """Titles, and how the names of the metrics below them begin."""
 
@@ -53,7 +56,7 @@ _KINDS: Final = {"up_down_counter": "up-down counter"}
 
 def definitions() -> tuple[InstrumentDefinition, ...]:
     """Return every metric there is."""
-    return (*DEFINITIONS, *ALERTS_DEFINITIONS)
+    return (*DEFINITIONS, *PROBE_DEFINITIONS, *ALERTS_DEFINITIONS)
 
 
 def prometheus_name(definition: InstrumentDefinition) -> str:
