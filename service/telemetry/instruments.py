@@ -225,12 +225,15 @@ TOKEN_KEYS_AGE = _define(
     "gateway.token.keys.age",
     "s",
     "Time since the key set of a jwks_url was fetched.",
+    "gateway.token.kind",
 )
 TOKEN_KEYS_FETCHES = _define(
     "counter",
     "gateway.token.keys.fetches",
     "{fetch}",
-    "Fetches of the key set of a jwks_url.",
+    "Fetches of the key set of a jwks_url; error.type says which failed.",
+    "gateway.token.kind",
+    "error.type",
 )
 
 # Back ends of the gateway

@@ -29,6 +29,7 @@ from tests.support.app import Readings, api_headers, labels, readings, running_a
 from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
+from tests.support.tokens import jwk, key_set_server, private_key
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
 
 RULES = """\
@@ -198,14 +199,16 @@ async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
 
 async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
     """No definition is a name that nothing ever fills, and no metric has no definition."""
-    async with webhook_receiver() as hook:
+    async with webhook_receiver() as hook, key_set_server() as provider:
         hook.always = Answer(400)
+        provider.keys = [jwk(private_key("ES256"), kid="a")]
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
             tmp_path,
             gateway={
                 **OPEN,
                 "port": 0,
+                "token": {"jwks_url": provider.url},
                 "max_queue_size": "64KiB",
                 "proxy": {"rpc": {"endpoint": hook.url}},
             },
