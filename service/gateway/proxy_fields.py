@@ -6,7 +6,6 @@ Clients speak JSON here, so what comes in ``b64data`` and ``b64info`` must be JS
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any, Final
@@ -104,6 +103,6 @@ def payload_field(fields: Mapping[str, Any], name: str, *, encoded: bool = True)
         elif value is None:
             return None
         return encode(value)  # anew: a line break between tokens would end the reply it is put in
-    except (JSONError, binascii.Error) as error:
+    except ValueError as error:  # JSONError, and what base64 has not
         what = f"b64{name}" if text else name
         raise AnswerError(f"{what} is no JSON that can be passed on: {error}") from error

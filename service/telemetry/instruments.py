@@ -242,7 +242,7 @@ TOKEN_KEYS_FETCHES = _define(
     "counter",
     "gateway.token.keys.fetches",
     "{fetch}",
-    "Fetches of the key set of a jwks_url.",
+    "Fetches of the key set of a jwks_url; error.type says which failed.",
     "gateway.token.kind",
     "error.type",
 )

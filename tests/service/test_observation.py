@@ -217,18 +217,18 @@ async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
 
 async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
     """No definition is a name that nothing ever fills, and no metric has no definition."""
-    async with webhook_receiver() as hook, key_set_server() as key_set:
-        key_set.keys = [jwk(private_key("ES256"), kid="key")]
+    async with webhook_receiver() as hook, key_set_server() as provider:
         hook.always = Answer(400)
+        provider.keys = [jwk(private_key("ES256"), kid="a")]
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
             tmp_path,
             gateway={
                 **OPEN,
                 "port": 0,
+                "token": {"jwks_url": provider.url},
                 "max_queue_size": "64KiB",
                 "proxy": {"rpc": {"endpoint": hook.url}},
-                "token": {"jwks_url": key_set.url},
             },
             telemetry={
                 "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -153,3 +154,21 @@ async def test_the_age_of_a_key_set_and_its_fetches_are_metrics():
     assert before["gateway.token.keys.fetches"] == {failed: 1}
     assert after["gateway.token.keys.age"] == {frozenset({kind}): 90}
     assert after["gateway.token.keys.fetches"] == {frozenset({kind}): 1, failed: 1}
+
+
+async def test_who_waits_for_keys_that_are_given_up_may_try_again():
+    """With the next try the new keys are asked."""
+    token = signed({"sub": "7"}, "HS256", OTHER_SECRET)
+    fetched = signed({"sub": "7"}, "ES256", kid="a")
+    async with key_set_server() as server:
+        server.release.clear()
+        async with running_gateway(token={"jwks_url": server.url}) as running:
+            who = running.gateway.authenticator
+            waiting = asyncio.create_task(outcome(who, fetched))
+            await server.arrived.wait()
+            other = settings(token={"hmac_secret": OTHER_SECRET})
+            await running.gateway.use_keys(running.gateway.prepare_keys(other))
+
+            assert await waiting == 100
+            assert await outcome(who, token) == "good"
+            assert await outcome(who, fetched) == 3500

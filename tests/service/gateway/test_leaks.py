@@ -71,6 +71,6 @@ async def test_a_connection_that_ended_is_forgotten(
                 group.create_task(live(number))
         await until(lambda: len(running.gateway.connections) == 0)
 
-        await until(lambda: len(left()) == before)
+        await until(lambda: len(left()) <= before)
         assert len(running.gateway.hub) == 0
         assert running.gateway.stats.subscriptions == 0

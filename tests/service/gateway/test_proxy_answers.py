@@ -164,6 +164,7 @@ def test_a_disconnect_is_passed_on(reason: str, wanted: str):
         (b'{"disconnect":{"code":4000,"reason":1}}', "reason is not a string"),
         (b'{"result":{"b64data":"%"}}', "b64data is no JSON"),
         (b'{"result":{"b64data":"AAAA"}}', "b64data is no JSON"),
+        (b'{"result":{"b64data":"\\u0080"}}', "b64data is no JSON"),
         (b'{"result":null}', "neither result nor error nor disconnect"),
         (b"{}", "neither result nor error nor disconnect"),
     ],
