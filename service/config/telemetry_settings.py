@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from service.config.section import Section
 from service.config.types import Count, PositiveDuration, Secret, Size, TraceURLTemplate
@@ -54,6 +56,30 @@ class ReceiverSettings(Section):
     """Characters of the name and of the value of an attribute at most."""
 
 
+class MetricView(Section):
+    """What is different about some metrics. The first view that fits a metric counts."""
+
+    instrument: Annotated[str, Field(min_length=1)]
+    """Name of a metric with dots, such as gateway.message.latency; * and ? stand for others."""
+    drop: bool = False
+    """Do not measure it; rules and dashboards that read it find nothing."""
+    buckets: tuple[float, ...] | None = None
+    """Upper bounds of a histogram's buckets, growing; unset: those that docs/metrics.md has."""
+    attributes: tuple[str, ...] | None = None
+    """Attributes to keep; the others are summed up. Unset: all."""
+    max_series: Count | None = None
+    """Unset: telemetry.max_series."""
+
+    @field_validator("buckets")
+    @classmethod
+    def _growing(cls, buckets: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if buckets is not None:
+            grows = all(one < other for one, other in pairwise(buckets))
+            if not buckets or not grows or not all(map(isfinite, buckets)):
+                raise ValueError("are finite numbers, each larger than the one before")
+        return buckets
+
+
 class TelemetrySettings(Section):
     """Traces, metrics and logs."""
 
@@ -67,6 +93,10 @@ class TelemetrySettings(Section):
     """How often metrics are collected for the rules."""
     export_interval: PositiveDuration = 15.0
     """How often metrics are sent to the collector."""
+    max_series: Annotated[int, Field(ge=2, strict=True)] = 2000
+    """Series of one metric at most; further ones are counted together (otel.metric.overflow)."""
+    views: tuple[MetricView, ...] = ()
+    """What is different about some metrics."""
     shutdown_timeout: PositiveDuration = 3.0
     """How long a stop waits for telemetry to be sent."""
     trace_url_template: TraceURLTemplate = ""

@@ -28,6 +28,7 @@ from service.telemetry.exemplars import latest_of_each_bucket
 from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.prometheus import FamilyPoints, Translator
 from service.telemetry.threads import run_in_daemon_thread
+from service.telemetry.views import MetricViews
 
 _logger = logging.getLogger(__name__)
 
@@ -101,7 +102,13 @@ class Collection:
     """
 
     def __init__(
-        self, resource: Resource, *, interval_s: float, clock: Clock, enabled: bool = True
+        self,
+        resource: Resource,
+        *,
+        interval_s: float,
+        clock: Clock,
+        enabled: bool = True,
+        views: MetricViews | None = None,
     ) -> None:
         """Build the provider; ``start`` starts the thread.
 
@@ -110,10 +117,11 @@ class Collection:
             interval_s: How often to collect, in seconds.
             clock: Gives collections their time; the thread's rhythm is real time.
             enabled: False: there are no instruments, and every collection is empty.
+            views: What is different about some histograms.
         """
         self._resource = resource
         self._start_ns = int(clock.time() * 1e9)
-        self.histograms = LocalHistograms()
+        self.histograms = LocalHistograms(views)
         self._reader = _Reader()
         self._translator = Translator(resource.attributes)
         self._interval_s = interval_s

@@ -677,6 +677,12 @@ TRACE_PARENTS = _define(
     "Trace parents that peers sent; those with an error were ignored.",
     "error.type",
 )
+METRICS_OVERFLOWED = _define(
+    "counter",
+    "gateway.telemetry.overflowed",
+    "{measurement}",
+    "Measurements without a series of their own, because their metric has too many.",
+)
 COLLECTIONS_FAILED = _define(
     "counter",
     "gateway.telemetry.collections.failed",

@@ -24,6 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import SpanContext
 
 from alerts.telemetry import InstrumentDefinition
+from service.telemetry.views import MetricViews
 
 
 class HistogramSeries:
@@ -85,19 +86,23 @@ class HistogramSeries:
 class LocalHistogram:
     """A histogram and its series."""
 
-    __slots__ = ("_series", "definition")
+    __slots__ = ("_boundaries", "_limit", "_series", "definition")
 
-    def __init__(self, definition: InstrumentDefinition) -> None:
+    def __init__(self, definition: InstrumentDefinition, views: MetricViews | None = None) -> None:
         """Start without series."""
+        views = views or MetricViews()
         self.definition = definition
+        self._boundaries = views.boundaries(definition)
+        self._limit = views.limit(definition.name)
         self._series: dict[tuple[tuple[str, str], ...], HistogramSeries] = {}
 
     def series(self, attributes: Mapping[str, str] | None = None) -> HistogramSeries:
         """Return the series of these attributes; keep it, and record into it."""
-        key = tuple(sorted((attributes or {}).items()))
+        kept = {name: str(value) for name, value in self._limit.keep(attributes or {}).items()}
+        key = tuple(sorted(kept.items()))
         found = self._series.get(key)
         if found is None:
-            found = HistogramSeries(self.definition.boundaries, attributes or {})
+            found = HistogramSeries(self._boundaries, kept)
             self._series[key] = found
         return found
 
@@ -118,14 +123,16 @@ class LocalHistogram:
 class LocalHistograms:
     """All local histograms of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, views: MetricViews | None = None) -> None:
         """Start without any."""
+        self._views = views or MetricViews()
         self._histograms: list[LocalHistogram] = []
 
     def create(self, definition: InstrumentDefinition) -> LocalHistogram:
-        """Make a histogram that is collected from now on."""
-        histogram = LocalHistogram(definition)
-        self._histograms.append(histogram)
+        """Make a histogram that is collected from now on, unless a view drops it."""
+        histogram = LocalHistogram(definition, self._views)
+        if not self._views.is_dropped(definition.name):
+            self._histograms.append(histogram)
         return histogram
 
     def metrics(self, start_ns: int, time_ns: int) -> list[Metric]:

@@ -35,6 +35,8 @@ _DEFAULT_ENDPOINTS: Final[dict[Protocol, str]] = {
 }
 _TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
+_HISTOGRAMS: Final = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+
 
 @dataclass(frozen=True, slots=True)
 class TLSFiles:
@@ -113,6 +115,7 @@ class _Resolver:
         place, endpoint, is_base = self._endpoint()
         if not endpoint and wanted != "otlp":
             return None
+        self._check_histograms()
         protocol = self._protocol()
         if protocol == "grpc" and not _has_grpc():
             raise _problem(
@@ -209,6 +212,15 @@ class _Resolver:
             choices = ", ".join(get_args(Temporality))
             raise _problem(_TEMPORALITY, f"{preference!r} is not known; write one of {choices}")
         return "cumulative"
+
+    def _check_histograms(self) -> None:
+        wanted = self._environment.get(_HISTOGRAMS, "").strip().lower()
+        if self._signal == "metrics" and wanted not in ("", "explicit_bucket_histogram"):
+            raise _problem(
+                _HISTOGRAMS,
+                f"{wanted!r} is not supported: rules and /metrics read explicit buckets; unset it, "
+                "and choose buckets with telemetry.views",
+            )
 
     def _tls(self) -> TLSFiles:
         ca_place, ca_file = self._file(self._settings.ca_file, "ca_file", "CERTIFICATE")

@@ -34,6 +34,7 @@ from service.telemetry.instruments import (
     COLLECTIONS_FAILED,
     LOG_LEFT_OUT,
     LOG_RECORDS,
+    METRICS_OVERFLOWED,
     TRACE_PARENTS,
     Instruments,
 )
@@ -42,6 +43,8 @@ from service.telemetry.observers import Observers
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.threads import run_in_daemon_thread
+from service.telemetry.view_settings import resolve_views
+from service.telemetry.viewed_meter import ViewedMeter
 
 _logger = logging.getLogger(__name__)
 
@@ -100,6 +103,7 @@ class Telemetry:
         self._disabled = is_disabled(environment)
         resource = resolve_resource(settings, environment)
         ratio = resolve_sampling(self._settings, environment)
+        self._views = resolve_views(self._settings)
         self._exports = Exports(self._settings, environment)
         if self._disabled or not (span_processors or "traces" in self._exports.queues):
             ratio = 0.0
@@ -114,6 +118,7 @@ class Telemetry:
             interval_s=self._settings.collect_interval,
             clock=clock,
             enabled=not self._disabled,
+            views=self._views,
         )
         if self._exports.metrics is not None:
             self.collection.add_consumer(self._exports.metrics)
@@ -123,7 +128,7 @@ class Telemetry:
             self.tracer_provider.get_tracer(_ALERTS_SCOPE, __version__),
             self._create_meter(_ALERTS_SCOPE),
         )
-        self.observers = Observers(self.meter)
+        self.observers = Observers(self.meter, self._views)
         self._observe(clock)
         self._lag = LoopLagMonitor(clock, self.instruments.event_loop_lag)
         self._garbage = GarbageMonitor(self.instruments.gc_pause)
@@ -221,7 +226,7 @@ class Telemetry:
     def _create_meter(self, scope: str) -> Meter:
         if self._disabled:
             return NoOpMeter(scope)
-        return self.collection.provider.get_meter(scope, __version__)
+        return ViewedMeter(self.collection.provider.get_meter(scope, __version__), self._views)
 
     def _create_logger_provider(self, resource: Resource) -> LoggerProvider | None:
         if "logs" not in self._exports.queues:
@@ -236,6 +241,7 @@ class Telemetry:
         self._exports.observe(self.observers)
         stats = self.collection.stats
         self.observers.observe(COLLECTIONS_FAILED, lambda: [(stats.failures, {})])
+        self.observers.observe(METRICS_OVERFLOWED, lambda: [(self._views.overflowed, {})])
         self.observers.observe(TRACE_PARENTS, self._trace_parents)
 
     def _trace_parents(self) -> Iterable[tuple[float, Mapping[str, str]]]:

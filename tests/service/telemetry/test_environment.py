@@ -120,6 +120,15 @@ def test_grpc_takes_the_endpoint_as_it_is():
             HERE,
             "'hourly' is not known; write one of cumulative, delta, lowmemory",
         ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+                    "base2_exponential_bucket_histogram"
+                )
+            },
+            HERE,
+            "choose buckets with telemetry.views",
+        ),
         ({"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"}, HERE, "'zstd' is not supported; write gzip"),
         (
             {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"},
