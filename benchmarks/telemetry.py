@@ -5,10 +5,11 @@
 
 Every mode is a gatewatch of its own with the same subscribers; all of them run from beginning to
 end, and one after the other, in another order each round, is published to over HTTP as fast as it
-answers. A share is that of the CPU time of all its threads, telemetry's included, and of what came
-out of the sockets. Collectors are processes that take everything at once, or answer after ten
-seconds; the one that is away refuses connections. With ``--soak`` a process whose collector is away
-is published to for so many seconds, everything traced, and its memory is printed.
+answers. What counts is what all threads of a process use, telemetry's included, for each message
+that comes out of a socket: CPU time, and instructions where the processor counts them, which depend
+less on what else a machine does. Collectors are processes that take everything at once, or answer
+after ten seconds; the one that is away refuses connections. With ``--soak`` a process whose
+collector is away is published to for so many seconds, everything traced, and its memory is printed.
 
 Linux only, as it reads /proc. Ratios matter; the absolute figures belong to the machine.
 """
@@ -34,6 +35,7 @@ from typing import Final
 import aiohttp
 from aiohttp import web
 
+from benchmarks.instructions import Instructions
 from benchmarks.processes import Child, running
 
 API_KEY: Final = "key"
@@ -89,6 +91,8 @@ class Side:
     child: Child
     url: str
     reader: Child
+    counter: Instructions | None
+    instructions: list[int] = field(default_factory=list)
     cpu_s: list[float] = field(default_factory=list)
     wall_s: list[float] = field(default_factory=list)
     delivered: list[int] = field(default_factory=list)
@@ -96,10 +100,16 @@ class Side:
     @property
     def cpu_us(self) -> list[float]:
         """CPU microseconds per delivered message, by round."""
-        return [
-            cpu_s / delivered * 1e6
-            for cpu_s, delivered in zip(self.cpu_s, self.delivered, strict=True)
-        ]
+        return [s / count * 1e6 for s, count in zip(self.cpu_s, self.delivered, strict=True)]
+
+    @property
+    def work(self) -> list[float]:
+        """Instructions per delivered message, by round."""
+        return [n / count for n, count in zip(self.instructions, self.delivered, strict=True)]
+
+    def executed(self) -> int:
+        """Return how many instructions it has executed; 0 where that is not known."""
+        return 0 if self.counter is None else self.counter.read()
 
     @property
     def per_second(self) -> float:
@@ -146,7 +156,8 @@ async def main(options: argparse.Namespace) -> None:
 
 async def measure(http: aiohttp.ClientSession, one: Side, options: argparse.Namespace) -> None:
     """Publish to one process for a while."""
-    before, cpu_s, began_s = await one.received(), one.child.cpu_s, time.perf_counter()
+    before, executed = await one.received(), one.executed()
+    cpu_s, began_s = one.child.cpu_s, time.perf_counter()
     published = await publish(http, one, options.seconds)
     wall_s = time.perf_counter() - began_s
     expected = before + published * options.subscribers
@@ -155,6 +166,7 @@ async def measure(http: aiohttp.ClientSession, one: Side, options: argparse.Name
     assert received == expected, f"{received} received, {expected} published"
     # A round ends when what it caused has been sent, as far as that is done at once.
     await asyncio.sleep(SETTLE_S)
+    one.instructions.append(one.executed() - executed)
     one.cpu_s.append(one.child.cpu_s - cpu_s)
     one.wall_s.append(wall_s)
     one.delivered.append(received - before)
@@ -180,18 +192,31 @@ async def publish(http: aiohttp.ClientSession, one: Side, seconds: float) -> int
 def report(sides: list[Side], options: argparse.Namespace) -> None:
     """Print the table."""
     off = sides[0]
+    counts = "instructions" if off.counter is not None else "CPU time"
     print(
         f"{options.subscribers} subscribers, {options.rounds} rounds of {options.seconds:g} s; "
-        "shares are of CPU per delivered message, the median of rounds and their quartiles\n"
+        f"shares are of {counts} per delivered message\n"
     )
-    print(f"{'mode':<14}{'CPU us/msg':>11}{'share':>8}{'quartiles':>14}{'msgs/s':>11}{'MiB':>7}")
+    print(
+        f"{'mode':<14}{'share':>8}{'quartiles':>14}{'instr./msg':>12}{'CPU us/msg':>12}"
+        f"{'msgs/s':>10}{'MiB':>6}"
+    )
     for one in sides:
-        shares = sorted(mine / theirs for mine, theirs in zip(one.cpu_us, off.cpu_us, strict=True))
-        low, middle, high = statistics.quantiles(shares, n=4) if len(shares) > 1 else shares * 3
+        low, middle, high = shares(one, off)
         print(
-            f"{one.mode.name:<14}{statistics.median(one.cpu_us):>11.2f}{middle:>8.3f}"
-            f"{f'{low:.3f}-{high:.3f}':>14}{one.per_second:>11,.0f}{one.child.memory_mib:>7.0f}"
+            f"{one.mode.name:<14}{middle:>8.3f}{f'{low:.3f}-{high:.3f}':>14}"
+            f"{statistics.median(one.work):>12,.0f}{statistics.median(one.cpu_us):>12.2f}"
+            f"{one.per_second:>10,.0f}{one.child.memory_mib:>6.0f}"
         )
+
+
+def shares(one: Side, off: Side) -> tuple[float, float, float]:
+    """Return how many times as much a mode needs as none: quartiles of the rounds."""
+    is_counted = off.counter is not None
+    mine, theirs = (one.work, off.work) if is_counted else (one.cpu_us, off.cpu_us)
+    found = [a / b for a, b in zip(mine, theirs, strict=True)]
+    low, middle, high = statistics.quantiles(found, n=4) if len(found) > 1 else found * 3
+    return low, middle, high
 
 
 async def soak(http: aiohttp.ClientSession, one: Side, options: argparse.Namespace) -> None:
@@ -232,7 +257,10 @@ async def side(mode: Mode, collector: str, folder: Path, subscribers: int) -> As
         arguments = ("--read", port, "--subscribers", str(subscribers))
         async with running(sys.executable, Path(__file__), *arguments) as reader:
             assert await reader.line() == "subscribed"
-            yield Side(mode, child, url, reader)
+            counter = Instructions.of(child.process.pid)
+            yield Side(mode, child, url, reader, counter)
+            if counter is not None:
+                counter.close()
 
 
 async def announced(log: Path) -> str:

@@ -467,6 +467,7 @@ class App:
                     store=self.store,
                     find_rules=lambda: self.alerting if self._started else None,
                     collection=self.telemetry.collection,
+                    received=lambda: self._receiver.metadata,
                     pool=self._queries,
                     clock=self._clock,
                 ),

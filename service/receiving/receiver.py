@@ -19,6 +19,7 @@ from typing import Final, Self
 
 from aiohttp import hdrs, web
 
+from alerts.api.series import MetricMetadata
 from alerts.clock import Clock
 from alerts.series.store import SeriesStore
 from service.config.telemetry_settings import ReceiverSettings
@@ -114,6 +115,11 @@ class Receiver:
     def services(self) -> int:
         """How many services sent something lately."""
         return self._targets.count
+
+    @property
+    def metadata(self) -> list[MetricMetadata]:
+        """What is known of the metrics that were received."""
+        return self._requests.metadata
 
     @property
     def series(self) -> int:

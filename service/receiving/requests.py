@@ -11,12 +11,14 @@ from typing import Final
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 
+from alerts.api.series import MetricMetadata
 from alerts.series.labels import METRIC_NAME, Labels
 from service.receiving.errors import ReceivingError
 from service.receiving.targets import FUTURE_MS, Targets
 from service.receiving.translating import (
     MAX_BUCKETS,
     AttributeLimits,
+    Family,
     PointError,
     RefusedPoint,
     TranslatedPoint,
@@ -25,10 +27,13 @@ from service.receiving.translating import (
     translate_family,
     translate_point,
 )
+from service.telemetry.prometheus import unit_suffix
 
 _GIVE_WAY_AFTER: Final = 100
 _IDENTITY: Final = frozenset(("service_name", "service_namespace", "service_instance_id"))
 _MAX_MESSAGE: Final = 2000
+_MAX_METADATA: Final = 5000
+_MAX_HELP: Final = 500
 _MAX_NAME_SHOWN: Final = 100
 
 _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
@@ -110,6 +115,12 @@ class Requests:
         self._targets = targets
         self._limits = limits
         self._max_data_points = max_data_points
+        self._metadata: dict[str, MetricMetadata] = {}
+
+    @property
+    def metadata(self) -> list[MetricMetadata]:
+        """What is known of the metrics that were received; may be read from any thread."""
+        return list(self._metadata.values())
 
     def take(self, request: ExportMetricsServiceRequest) -> Outcome:
         """Append what a request holds.
@@ -157,11 +168,20 @@ class Requests:
             except PointError as error:
                 outcome.refuse(error.reason, metric.name, count_points(metric))
                 continue
+            self._describe(family, metric)
             for point in family.points:
                 try:
                     yield translate_point(family, point, target, self._limits)
                 except PointError as error:
                     outcome.refuse(error.reason, metric.name, 1)
+
+    def _describe(self, family: Family, metric: Metric) -> None:
+        if family.name in self._metadata or len(self._metadata) >= _MAX_METADATA:
+            return
+        unit = unit_suffix(metric.unit)
+        named = unit if family.name.removesuffix("_total").endswith(unit) else ""
+        about = metric.description[:_MAX_HELP]
+        self._metadata[family.name] = MetricMetadata(family.name, family.type, about, named)
 
 
 def _metrics(resource: ResourceMetrics) -> Iterator[Metric]:

@@ -76,7 +76,7 @@ class Targets:
 
     @property
     def series(self) -> int:
-        """How many series were received lately, without those of ``target_info``."""
+        """How many series were received lately."""
         return self._series
 
     def append(
@@ -87,21 +87,25 @@ class Targets:
         Args:
             target: ``job`` and ``instance``.
             points: Of that service.
-            info: Its ``target_info``, which every column has.
+            info: Its ``target_info``; that it was refused is not told.
         """
+        if not points:
+            return []
         self._maybe_sweep()
         refused: list[Refusal] = []
         state = self._targets.get(target)
         if state is None:
             name = f"otlp:{json.dumps(target.pairs)}"
             state = _Target(self._store.source(name))
-        admitted = list(self._admitted(state, points, refused))
+        newest_ns = max(point.timestamp_ns for point in points)
+        about = TranslatedPoint("target_info", newest_ns, info, ((info, 1.0),))
+        admitted = list(self._admitted(state, (*points, about), refused))
         admitted.sort(key=lambda point: point.timestamp_ns)
         for column in _columns(admitted):
-            self._append_column(state, column, info, refused)
+            self._append_column(state, column, refused)
         if state.points:
             self._targets[target] = state
-        return refused
+        return [refusal for refusal in refused if refusal[0] is not about]
 
     def _admitted(
         self, state: _Target, points: Sequence[TranslatedPoint], refused: list[Refusal]
@@ -124,7 +128,6 @@ class Targets:
         self,
         state: _Target,
         points: Sequence[TranslatedPoint],
-        info: Labels,
         refused: list[Refusal],
     ) -> None:
         fresh = [point for point in points if self._is_newer(state, point, refused)]
@@ -136,7 +139,7 @@ class Targets:
         samples = [sample for point in fresh for sample in point.samples]
         ended = [series for point in fresh if not point.samples for series in _known(state, point)]
         try:
-            appended = state.source.append_some(at_ms, [*samples, (info, 1.0)], ended)
+            appended = state.source.append_some(at_ms, samples, ended)
         except SeriesError as error:  # counted by the store as well
             refused += [(point, _order(error.reason == "duplicate_timestamp")) for point in fresh]
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -79,17 +80,20 @@ async def test_a_rule_fires_on_the_metrics_of_another_service(tmp_path: Path) ->
                 meter = provider.get_meter("shop")
                 meter.create_gauge("orders.waiting", "{order}").set(9, {"region": "eu"})
                 meter.create_counter("orders.placed").add(3)
-                meter.create_histogram("answer.duration", "s").record(0.2)
+                meter.create_histogram("answer.duration", "s", "How long.").record(0.2)
                 assert await asyncio.to_thread(provider.force_flush, 5000)
 
                 (alert,) = (await hook.wait_for(1))[0].body["alerts"]
 
             names = await process.operations(NAMES)
+            about = await process.operations("/api/v1/metadata?metric=answer_duration_seconds")
             await eventually(lambda: is_counted(process), what="the count of services")
 
     assert alert["annotations"]["summary"] == "shop-1: 9 from eu"
     for name in ("orders_placed_total", "answer_duration_seconds_bucket", "target_info"):
         assert f'"{name}"' in names
+    known = json.loads(about)["data"]["answer_duration_seconds"]
+    assert known == [{"type": "histogram", "help": "How long.", "unit": "seconds"}]
 
 
 async def is_counted(process: GatewatchProcess) -> bool:

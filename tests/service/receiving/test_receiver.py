@@ -122,7 +122,7 @@ async def test_metrics_have_the_names_prometheus_gives_them():
             series("target_info"): 1,
         }
         assert (receiving.receiver.stats.requests, receiving.receiver.stats.points) == (1, 3)
-        assert (receiving.receiver.services, receiving.receiver.series) == (1, 7)
+        assert (receiving.receiver.services, receiving.receiver.series) == (1, 8)
 
 
 async def test_a_service_becomes_job_and_instance():
@@ -386,16 +386,28 @@ async def test_a_series_ends_with_its_flag_or_when_it_is_quiet():
         assert receiving.now("b", NOW_MS + 300_000) == {}
         await receiving.clock.advance(400)
         await receiving.send(gauge("c", 1, NOW_MS + 400_000))
-        assert receiving.receiver.series == 1
+        assert receiving.receiver.series == 2  # and target_info
 
 
 async def test_new_series_stop_at_the_limit_and_those_that_are_there_go_on():
     """The receiver's own limit leaves the store room for the process's own series."""
-    async with house(max_series=2) as receiving:
-        refused, message = await receiving.send(*(gauge(name, 1, NOW_MS) for name in "abc"))
+    async with house(max_series=3) as receiving:
+        refused, message = await receiving.send(*(gauge(name, 1, NOW_MS) for name in "abcd"))
         assert (refused, "max_series" in message) == (1, True)
 
         assert (await receiving.send(gauge("a", 2, NOW_MS + 1)))[0] == 0
+
+
+async def test_what_is_said_of_a_service_counts_as_well():
+    """An attribute of the service that is new each time makes no series without end."""
+    async with house(max_series=3) as receiving:
+        for number in range(5):
+            refused, _ = await receiving.send(
+                gauge("a", number, NOW_MS + number), **{"host.name": f"host-{number}"}
+            )
+            assert refused == 0
+
+        assert receiving.store.series_count == 3
 
 
 async def test_the_limit_of_the_store_counts_as_well():
