@@ -33,7 +33,7 @@ from alerts.series.store import SeriesStore
 from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import doubts, read_configured
+from service.checking import doubts, read_configured, refuse_check_names
 from service.codec import encode
 from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.config.settings import Settings
@@ -44,7 +44,7 @@ from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.api import health_routes
 from service.health.checks import Check, configured_checks
-from service.health.maintenance import configured_maintenance
+from service.health.configuring import ConfiguredChecks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.observation import CheckObservation, UptimeObservation
 from service.health.probes.connections import ConnectionsProbe
@@ -152,6 +152,19 @@ class App:
             tracer_provider=self.telemetry.tracer_provider,
             clock=self._clock,
         )
+        # Checks of their own: a thousand that hang keep no notification waiting.
+        self._check_pool = HTTPConnectionPool(
+            settings.pools.http.model_copy(
+                update={
+                    "max_connections": settings.health.max_concurrent,
+                    "max_connections_per_host": settings.health.max_concurrent,
+                }
+            ),
+            instruments=instruments,
+            tracer_provider=self.telemetry.tracer_provider,
+            clock=self._clock,
+            name="checks",
+        )
         self.gateway = Gateway(
             settings.gateway,
             settings.batching,
@@ -178,7 +191,7 @@ class App:
         self.alerting: Alerting
         self._database: Database
         self._recorder: HealthRecorder
-        self._known_checks: Mapping[str, CheckStatus] = {}
+        self._checks: ConfiguredChecks
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -262,6 +275,7 @@ class App:
             "telemetry", self.telemetry, stop_timeout_s=settings.telemetry.shutdown_timeout + 2
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
+        await parts.start("HTTP pool of checks", self._check_pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
         # later is rare, and a start that fails must not touch the state of a process that runs.
@@ -278,8 +292,8 @@ class App:
             retention=Retention(settings.health.keep_results, settings.health.keep_history),
         )
         await parts.start("check history", self._recorder, stop_timeout_s=5)
-        self._known_checks = await self._recorder.load()
         self.monitor.add_listener(self._recorder.listen)
+        self._checks = self._configured_checks(await self._recorder.load())
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
@@ -287,6 +301,7 @@ class App:
             load=self._load_documents,
             alerting=self.alerting,
             jobs=self._rule_jobs,
+            checks=self._checks,
             clock=self._clock,
         )
         self._add_jobs()
@@ -337,37 +352,19 @@ class App:
         """Return how long after the start every check has run and its result was collected."""
         health = self.settings.health
         slowest_s = max(
-            (check.timeout_s for check in configured_checks(health, self._pool)), default=0.0
+            (check.timeout_s for check in configured_checks(health, self._check_pool)), default=0.0
         )
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, settings: Settings) -> Documents:
         try:
+            refuse_check_names(settings.health)
             return read_documents(settings, self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
-        interval_s = self.settings.health.interval
-        maintenance = configured_maintenance(self.settings.health.maintenance)
-        self.monitor.add(
-            Check(
-                CONNECTIONS_CHECK,
-                ConnectionsProbe(self.gateway.connections),
-                interval_s,
-                maintenance=maintenance,
-            )
-        )
-        self.monitor.add(
-            Check(
-                HTTP_POOL_CHECK,
-                HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
-                interval_s,
-                maintenance=maintenance,
-            )
-        )
-        for check in configured_checks(self.settings.health, self._pool):
-            self.monitor.add(check, status=self._known_checks.get(check.name))
+        self._checks.start()
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
@@ -384,6 +381,26 @@ class App:
         )
         self.scheduler.add_job(
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
+        )
+
+    def _configured_checks(self, known: Mapping[str, CheckStatus]) -> ConfiguredChecks:
+        health = self.settings.health
+        return ConfiguredChecks(
+            self.monitor,
+            health,
+            built_in=[
+                Check(
+                    CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), health.interval
+                ),
+                Check(
+                    HTTP_POOL_CHECK,
+                    HTTPPoolProbe(self._pool, exhausted_after_s=health.interval),
+                    health.interval,
+                ),
+            ],
+            build=lambda settings: configured_checks(settings, self._check_pool),
+            forget=self._recorder.forget,
+            known=known,
         )
 
     async def _keep_house(self, _slot_s: float) -> None:
@@ -428,6 +445,7 @@ class App:
         GatewayObservation(self.gateway).register(observers)
         self._requests.observe(observers)
         PoolObservation(self._pool).register(observers)
+        PoolObservation(self._check_pool).register_pool(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
         UptimeObservation(self.monitor, self._recorder).register(observers)

@@ -68,6 +68,17 @@ def doubts(settings: Settings) -> list[Problem]:
     ]
 
 
+def refuse_check_names(health: HealthSettings) -> None:
+    """Refuse configured checks that are called like the built-in ones.
+
+    Raises:
+        ConfigurationError: There are some; lists all.
+    """
+    problems = _names(health)
+    if problems:
+        raise ConfigurationError(problems)
+
+
 def _names(health: HealthSettings) -> list[Problem]:
     """Refuse configured checks that are called like the built-in ones."""
     return [
