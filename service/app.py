@@ -35,7 +35,6 @@ from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
 from service.checking import doubts, read_configured, refuse_check_names
 from service.codec import encode
-from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.config.settings import Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents, read_documents
@@ -43,12 +42,11 @@ from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.api import health_routes
-from service.health.checks import Check, configured_checks
+from service.health.checks import configured_checks
 from service.health.configuring import ConfiguredChecks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.observation import CheckObservation, UptimeObservation
-from service.health.probes.connections import ConnectionsProbe
-from service.health.probes.http_pool import HTTPPoolProbe
+from service.health.own_checks import OwnParts, own_checks
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
 from service.lifecycle import Parts
@@ -388,16 +386,18 @@ class App:
         return ConfiguredChecks(
             self.monitor,
             health,
-            built_in=[
-                Check(
-                    CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), health.interval
+            built_in=own_checks(
+                health,
+                OwnParts(
+                    connections=self.gateway.connections,
+                    pool=self._pool,
+                    database=self._database,
+                    queues=self.telemetry.queues,
+                    take_worst_lag=self.telemetry.take_worst_lag,
+                    data_directory=self._data.path,
+                    clock=self._clock,
                 ),
-                Check(
-                    HTTP_POOL_CHECK,
-                    HTTPPoolProbe(self._pool, exhausted_after_s=health.interval),
-                    health.interval,
-                ),
-            ],
+            ),
             build=lambda settings: configured_checks(settings, self._check_pool),
             forget=self._recorder.forget,
             known=known,
