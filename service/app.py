@@ -35,7 +35,6 @@ from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
 from service.checking import doubts, read_configured, read_reloaded
 from service.codec import encode
-from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.config.settings import Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents
@@ -43,12 +42,11 @@ from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.api import health_routes
-from service.health.checks import Check, configured_checks
-from service.health.maintenance import configured_maintenance
+from service.health.checks import configured_checks
+from service.health.configuring import ConfiguredChecks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
 from service.health.observation import CheckObservation, UptimeObservation
-from service.health.probes.connections import ConnectionsProbe
-from service.health.probes.http_pool import HTTPPoolProbe
+from service.health.own_checks import OwnParts, own_checks
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
 from service.lifecycle import Parts
@@ -66,7 +64,7 @@ from service.pools.transport import PoolTransport
 from service.query_api import query_routes
 from service.receiving.observation import ReceiverObservation
 from service.receiving.receiver import Receiver
-from service.reloading import Reloader
+from service.reloading import ReloadedParts, Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
@@ -155,6 +153,19 @@ class App:
             tracer_provider=self.telemetry.tracer_provider,
             clock=self._clock,
         )
+        # Checks of their own: a thousand that hang keep no notification waiting.
+        self._check_pool = HTTPConnectionPool(
+            settings.pools.http.model_copy(
+                update={
+                    "max_connections": settings.health.max_concurrent,
+                    "max_connections_per_host": settings.health.max_concurrent,
+                }
+            ),
+            instruments=instruments,
+            tracer_provider=self.telemetry.tracer_provider,
+            clock=self._clock,
+            name="checks",
+        )
         self.gateway = Gateway(
             settings.gateway,
             settings.batching,
@@ -188,7 +199,7 @@ class App:
         self.alerting: Alerting
         self._database: Database
         self._recorder: HealthRecorder
-        self._known_checks: Mapping[str, CheckStatus] = {}
+        self._checks: ConfiguredChecks
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -272,6 +283,7 @@ class App:
             "telemetry", self.telemetry, stop_timeout_s=settings.telemetry.shutdown_timeout + 2
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
+        await parts.start("HTTP pool of checks", self._check_pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
         await parts.start("metrics receiver", self._receiver, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
@@ -289,18 +301,21 @@ class App:
             retention=Retention(settings.health.keep_results, settings.health.keep_history),
         )
         await parts.start("check history", self._recorder, stop_timeout_s=5)
-        self._known_checks = await self._recorder.load()
         self.monitor.add_listener(self._recorder.listen)
+        self._checks = self._configured_checks(await self._recorder.load())
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
             reread=self._reread,
             load=self._load_documents,
-            gateway=self.gateway,
-            alerting=self.alerting,
-            jobs=self._rule_jobs,
+            parts=ReloadedParts(
+                gateway=self.gateway,
+                alerting=self.alerting,
+                jobs=self._rule_jobs,
+                checks=self._checks,
+                log_levels=self.telemetry.log_levels,
+            ),
             clock=self._clock,
-            log_levels=self.telemetry.log_levels,
         )
         self._add_jobs()
         self._observe()
@@ -350,7 +365,7 @@ class App:
         """Return how long after the start every check has run and its result was collected."""
         health = self.settings.health
         slowest_s = max(
-            (check.timeout_s for check in configured_checks(health, self._pool)), default=0.0
+            (check.timeout_s for check in configured_checks(health, self._check_pool)), default=0.0
         )
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
@@ -361,26 +376,7 @@ class App:
             raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
-        interval_s = self.settings.health.interval
-        maintenance = configured_maintenance(self.settings.health.maintenance)
-        self.monitor.add(
-            Check(
-                CONNECTIONS_CHECK,
-                ConnectionsProbe(self.gateway.connections),
-                interval_s,
-                maintenance=maintenance,
-            )
-        )
-        self.monitor.add(
-            Check(
-                HTTP_POOL_CHECK,
-                HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
-                interval_s,
-                maintenance=maintenance,
-            )
-        )
-        for check in configured_checks(self.settings.health, self._pool):
-            self.monitor.add(check, status=self._known_checks.get(check.name))
+        self._checks.start()
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
@@ -397,6 +393,28 @@ class App:
         )
         self.scheduler.add_job(
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
+        )
+
+    def _configured_checks(self, known: Mapping[str, CheckStatus]) -> ConfiguredChecks:
+        health = self.settings.health
+        return ConfiguredChecks(
+            self.monitor,
+            health,
+            built_in=own_checks(
+                health,
+                OwnParts(
+                    connections=self.gateway.connections,
+                    pool=self._pool,
+                    database=self._database,
+                    queues=self.telemetry.queues,
+                    take_worst_lag=self.telemetry.take_worst_lag,
+                    data_directory=self._data.path,
+                    clock=self._clock,
+                ),
+            ),
+            build=lambda settings: configured_checks(settings, self._check_pool),
+            forget=self._recorder.forget,
+            known=known,
         )
 
     async def _keep_house(self, _slot_s: float) -> None:
@@ -441,6 +459,7 @@ class App:
         GatewayObservation(self.gateway).register(observers)
         self._requests.observe(observers)
         PoolObservation(self._pool).register(observers)
+        PoolObservation(self._check_pool).register_pool(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
         UptimeObservation(self.monitor, self._recorder).register(observers)

@@ -56,9 +56,10 @@ def read_reloaded(settings: Settings, *, engine: RuleEngine) -> Documents:
     """Return the rules and routes of settings of which a running process takes what it can.
 
     Raises:
-        ConfigurationError: Rules, routes or keys that cannot be used; lists all.
+        ConfigurationError: Rules, routes, checks or keys that cannot be used; lists all.
     """
-    return _documents(settings, engine, _token_keys(settings.gateway))
+    problems = [*_names(settings.health), *_token_keys(settings.gateway)]
+    return _documents(settings, engine, problems)
 
 
 def _documents(settings: Settings, engine: RuleEngine, problems: list[Problem]) -> Documents:

@@ -36,9 +36,13 @@ class PoolObservation:
 
     def register(self, observers: Observers) -> None:
         """Have it read at each collection."""
+        self.register_pool(observers)
+        observers.observe(instruments.HTTP_CLIENT_OPEN, self._open)
+        observers.observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
+
+    def register_pool(self, observers: Observers) -> None:
+        """Have only the pool as a whole read, for one whose endpoints may be another's as well."""
         pool, name, observe = self._pool, self._name, observers.observe
-        observe(instruments.HTTP_CLIENT_OPEN, self._open)
-        observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
         observe(instruments.POOL_LIMIT, lambda: [(pool.counts().limit, name)])
         observe(instruments.POOL_WAITING, lambda: [(pool.counts().waiting, name)])
         observe(instruments.POOL_CREATED, lambda: [(pool.counts().created, name)])

@@ -17,6 +17,7 @@ from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
 from service.gateway.gateway import Gateway
+from service.health.configuring import ConfiguredChecks
 from service.rule_jobs import RuleJobs
 from service.telemetry.log_levels import LogLevels
 
@@ -30,6 +31,8 @@ RELOADABLE: Final = _KEYS | frozenset(
         "alerts.evaluation_interval",
         "alerts.alertmanager_config",
         "alerts.channel_folders",
+        "health.checks",
+        "health.maintenance",
         "telemetry.log_level",
     )
 )
@@ -53,19 +56,35 @@ class ReloadStats:
     read_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadedParts:
+    """The parts that use what was read again.
+
+    Attributes:
+        gateway: Gets the keys.
+        alerting: Gets rules and routes.
+        jobs: The jobs of the rule groups.
+        checks: The health checks.
+        log_levels: How much is logged.
+    """
+
+    gateway: Gateway
+    alerting: Alerting
+    jobs: RuleJobs
+    checks: ConfiguredChecks
+    log_levels: LogLevels
+
+
 class Reloader:
-    """Reads settings, rules, routes and keys again and has the parts use them.
+    """Reads settings, rules, routes, checks and keys again and has the parts use them.
 
     Args:
         settings: The settings the process was started with.
         reread: Reads the settings again; raises ConfigurationError.
         load: Reads rules and routes off the event loop; raises ConfigurationError also for keys
             of tokens that cannot be used.
-        gateway: Gets the keys.
-        alerting: Gets rules and routes.
-        jobs: The jobs of the rule groups.
+        parts: Use what was read.
         clock: The time of day.
-        log_levels: How much is logged.
     """
 
     def __init__(
@@ -74,21 +93,15 @@ class Reloader:
         *,
         reread: Callable[[], Settings],
         load: Callable[[Settings], Documents],
-        gateway: Gateway,
-        alerting: Alerting,
-        jobs: RuleJobs,
+        parts: ReloadedParts,
         clock: Clock,
-        log_levels: LogLevels,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
         self._settings = self._latest = settings
         self._reread = reread
         self._load = load
-        self._gateway = gateway
-        self._alerting = alerting
-        self._jobs = jobs
+        self._parts = parts
         self._clock = clock
-        self._log_levels = log_levels
         self._lock = asyncio.Lock()
 
     async def reload(self) -> str:
@@ -114,14 +127,17 @@ class Reloader:
             return report
 
     async def _reload(self) -> str:
+        parts = self._parts
         settings = await asyncio.to_thread(self._reread)
         rules, routing = await asyncio.to_thread(self._load, settings)
-        keys = self._gateway.prepare_keys(settings.gateway)
-        reloaded = await self._alerting.reload(rules, routing)
-        self._jobs.sync()
-        await self._gateway.use_keys(keys)
-        self._log_levels.change(settings.telemetry.log_level)
-        report = str(reloaded)
+        keys = parts.gateway.prepare_keys(settings.gateway)
+        plan = parts.checks.plan(settings.health)
+        reloaded = await parts.alerting.reload(rules, routing)
+        parts.jobs.sync()
+        parts.checks.apply(plan)
+        await parts.gateway.use_keys(keys)
+        parts.log_levels.change(settings.telemetry.log_level)
+        report = f"{reloaded}; {plan}"
         changed = [name for name in differing(self._latest, settings) if name in _KEYS]
         self._latest = settings
         if changed:

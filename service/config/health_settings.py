@@ -8,6 +8,7 @@ from typing import Final, Self
 from pydantic import model_validator
 
 from service.config.maintenance_settings import MaintenanceSettings
+from service.config.own_check_settings import OwnCheckSettings
 from service.config.probe_settings import HTTPProbeSettings
 from service.config.section import Section, repeated
 from service.config.types import CheckName, Count, PositiveDuration, contradiction
@@ -15,8 +16,23 @@ from service.health.dependencies import find_cycle
 
 CONNECTIONS_CHECK: Final = "gateway-connections"
 HTTP_POOL_CHECK: Final = "http-pool"
-BUILT_IN_CHECKS: Final = (CONNECTIONS_CHECK, HTTP_POOL_CHECK)
-"""Names of the checks there always are."""
+STORAGE_CHECK: Final = "gateway-storage"
+BROKER_CHECK: Final = "gateway-broker"
+EXPORT_CHECK: Final = "gateway-export"
+EVENT_LOOP_CHECK: Final = "gateway-event-loop"
+DISK_CHECK: Final = "gateway-disk"
+FILES_CHECK: Final = "gateway-files"
+BUILT_IN_CHECKS: Final = (
+    CONNECTIONS_CHECK,
+    HTTP_POOL_CHECK,
+    STORAGE_CHECK,
+    BROKER_CHECK,
+    EXPORT_CHECK,
+    EVENT_LOOP_CHECK,
+    DISK_CHECK,
+    FILES_CHECK,
+)
+"""Names of the checks of the process itself; no other may have them."""
 
 
 class CheckSettings(Section):
@@ -53,6 +69,8 @@ class HealthSettings(Section):
     """Checks that run at the same time at most; others wait."""
     maintenance: tuple[MaintenanceSettings, ...] = ()
     """When what checks find says nothing, built-in ones included."""
+    own: OwnCheckSettings = OwnCheckSettings()
+    """When the built-in checks of the process itself fail."""
     keep_results: PositiveDuration = 86_400.0
     """How long single results are kept."""
     keep_history: PositiveDuration = 100 * 86_400.0

@@ -156,6 +156,11 @@ class Collection:
         """The newest collection; None before the first."""
         return self._latest
 
+    def forget(self) -> None:
+        """Show nobody what was collected until now: it lacks what has been registered since."""
+        with self._collecting:
+            self._latest = None
+
     def start(self) -> None:
         """Start to collect; the first collection is after one interval."""
         if self._enabled and self._thread is None:

@@ -192,5 +192,5 @@ def test_metrics_exist() -> None:
 
     named = {name for group in groups for rule in group.rules for name in rule.query.metric_names}
 
-    assert len(named) == 15
+    assert len(named) == 14
     assert named <= known

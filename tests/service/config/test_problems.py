@@ -103,7 +103,7 @@ CONTRADICTIONS = [
     ),
     (
         "health:\n  checks:\n  - {name: a, http: {url: 'http://x'}, depends_on: [b]}",
-        "3:53: health.checks[0].depends_on[0]: there is no check b; there are a, gateway",
+        "3:53: health.checks[0].depends_on[0]: there is no check b; there are a, gateway-",
     ),
     (
         "health:\n  checks:\n"

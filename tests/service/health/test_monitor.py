@@ -352,3 +352,30 @@ async def test_no_more_checks_run_at_once_than_allowed(house):
 
     assert most == 3
     assert {each.state for each in monitor.checks()} == {CheckState.UP}
+
+
+async def test_a_thousand_checks_that_hang_at_once(house):
+    """Each is a failure at its own timeout, and none waits for another."""
+
+    class Hanging:
+        target = "nothing"
+
+        async def run(self, timeout_s: float) -> ProbeResult:
+            await house.clock.sleep(3600)
+            return ProbeResult.passed()
+
+    monitor = HealthMonitor(
+        scheduler=Scheduler(clock=house.clock, instruments=house.telemetry.instruments),
+        clock=house.clock,
+        instruments=house.telemetry.instruments,
+        max_concurrent=1000,
+    )
+    for number in range(1000):
+        monitor.add(Check(f"c{number}", Hanging(), timeout_s=5.0))
+    runs = [asyncio.create_task(monitor.run(f"c{number}")) for number in range(1000)]
+    await house.clock.settle()
+    await house.clock.advance(5.0)
+    results = [run.result().status.last for run in runs]
+
+    assert {result.reason for result in results if result} == {"no result within 5s"}
+    assert {result.duration_s for result in results if result} == {5.0}
