@@ -45,14 +45,18 @@ READER_LIMIT: Final = 0.8
 NOTES: Final = f"""\
 Notes:
 - A burst is so many messages of {len(DATA)} bytes at once in one channel. The next one follows
-  when all subscribers have it, after {WINDOW_S * 1000:.0f} ms at the earliest: that bounds the
+  a batching window of {WINDOW_S * 1000:.0f} ms after all subscribers have it: that bounds the
   rate of small bursts.
 - Every server is given a burst as one `batch` request of Centrifugo's HTTP API; reading it and
   answering are in the figures. The gateways check it, the others only read the JSON.
-- gatewatch runs as it comes: every message traced, metrics, logs and rules, exported to a receiver
-  that takes everything. Telemetry off: no traces, nothing collected, exported or evaluated.
+- gatewatch runs with metrics, logs, rules and one trace in a hundred, exported to a receiver that
+  takes everything; all traced, which is the default, with every one of them. Telemetry off: no
+  traces, nothing collected, exported or evaluated. A frame each: without batching.
 - Centrifugo runs as it comes; what delays and gathers writes is not in its open-source edition.
+- The reader looks every half a millisecond, so that no server pays for waking it; at once for
+  latencies.
 - Pings are off everywhere, compression is not asked for. Python programs run on {{loop}}.
+- `-` is for who would take over half a minute for a burst, or did not deliver all of it.
 - A line with `*` had a reader that used over {READER_LIMIT:.0%} of its core: its rate may be too
   low."""
 
@@ -140,24 +144,25 @@ def print_costs(
     bursts = tuple(results)
     print(f"### {subscribers:,} subscribers\n")
     print("Server CPU for each delivered message, in us, and how many are delivered a second:\n")
-    costs_titles = (f"{burst} at once" for burst in bursts)
-    rates_titles = (f"{burst}: a second" for burst in bursts)
-    print_head("", *costs_titles, *rates_titles)
+    titles = [f"{burst} at once" for burst in bursts]
+    print_head("", *titles, *(f"{burst}: a second" for burst in bursts))
     for side in sides:
-        rounds = [results[burst][side.key] for burst in bursts]
-        marked = "*" if any(each.reader_share > READER_LIMIT for each in rounds) else ""
-        costs = (figure(each.cpu_us) for each in rounds)
-        rates = (f"{each.rate:,.0f}" for each in rounds)
-        print_row(side.name + marked, *costs, *rates)
-    print("\nCPU of each through gatewatch's with telemetry on:\n")
-    base = sides[0].key
-    print_head("", *(f"{burst} at once" for burst in bursts), "the reader's core")
+        rounds = [results[burst].get(side.key) for burst in bursts]
+        busy = any(each is not None and each.reader_share > READER_LIMIT for each in rounds)
+        costs = ("-" if each is None else figure(each.cpu_us) for each in rounds)
+        rates = ("-" if each is None else f"{each.rate:,.0f}" for each in rounds)
+        print_row(side.name + ("*" if busy else ""), *costs, *rates)
+    base = sides[0]
+    print(f"\nHow many times the CPU of {base.name}:\n")
+    print_head("", *titles, "the reader's core")
     for side in sides:
+        rounds = [results[burst].get(side.key) for burst in bursts]
+        bases = [results[burst].get(base.key) for burst in bursts]
         ratios = (
-            figure(results[burst][side.key].cpu_us / results[burst][base].cpu_us)
-            for burst in bursts
+            "-" if mine is None or its is None else figure(mine.cpu_us / its.cpu_us)
+            for mine, its in zip(rounds, bases, strict=True)
         )
-        busiest = max(results[burst][side.key].reader_share for burst in bursts)
+        busiest = max((each.reader_share for each in rounds if each is not None), default=0.0)
         print_row(side.name, *ratios, f"{busiest:.0%}")
     print(flush=True)
 
@@ -197,8 +202,8 @@ def print_row(*cells: str) -> None:
 
 
 def figure(value: float) -> str:
-    """Return a number with two digits that count."""
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+    """Return a number with at least two digits that count."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -245,7 +250,7 @@ if __name__ == "__main__":
     parser.add_argument("--only", type=words, help="keys of what is measured")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=0.5, help="of a round")
-    parser.add_argument("--messages", type=int, default=250, help="for latencies; 0: none")
+    parser.add_argument("--messages", type=int, default=200, help="for latencies; 0: none")
     parser.add_argument("--centrifugo", type=Path, help="the program")
     parser.add_argument("--python-reader", action="store_true", help="as without a C compiler")
     asyncio.run(main(parser.parse_args()))

@@ -16,10 +16,14 @@ from benchmarks.fanout.sides import HERE, Server, Side
 from benchmarks.processes import Child, running
 
 WINDOW_S: Final = 0.010
-"""A batching window of gatewatch's defaults: bursts follow each other no faster."""
+"""A batching window of gatewatch's defaults: how long nothing is sent after a burst."""
 LATENCY_INTERVAL_S: Final = 0.020
 _SLOW_ROUND_S: Final = 2.0
 """A side whose round takes longer has no further ones at that point."""
+_TOO_SLOW_S: Final = 30.0
+"""A side that would need longer for one burst is not asked for it."""
+_LOST_S: Final = 90.0
+"""A burst that has not arrived by then has lost messages, and its side is out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,14 @@ class Line:
         self.subscribers = subscribers
         self._server = server
         self._reader = reader
+        self._rate = 0.0
+        self._has_lost = False
+
+    def is_able(self, count: int) -> bool:
+        """Whether a burst can be waited for, by how the last round went."""
+        if self._has_lost:
+            return False
+        return not self._rate or count * self.subscribers / self._rate < _TOO_SLOW_S
 
     async def burst(self, count: int, *, timed: bool = False) -> list[int]:
         """Publish messages at once and wait until all subscribers have them.
@@ -74,31 +86,41 @@ class Line:
         """
         reader = self._reader.process.stdin
         assert reader is not None
+        output = self._reader.process.stdout
+        assert output is not None
         reader.write(f"{count * self.subscribers}{' timed' if timed else ''}\n".encode())
-        await self._server.publisher.publish(count)
-        _, *arrivals = (await self._reader.line()).split()
-        return [int(arrival) for arrival in arrivals]
+        try:
+            async with asyncio.timeout(_LOST_S):
+                await self._server.publisher.publish(count)
+                answer = await output.readline()
+        except TimeoutError:
+            self._has_lost = True
+            raise
+        assert answer, f"the reader of {self.side.name} ended"
+        return [int(arrival) for arrival in answer.split()[1:]]
 
     async def round(self, count: int, seconds: float) -> Round:
         """Publish bursts for so long, one at least."""
+        await self._server.publisher.connect()
         server_s, reader_s = self._server.child.cpu_s, self._reader.cpu_s
         began = time.perf_counter()
         bursts = 0
         while not bursts or time.perf_counter() - began < seconds:
-            due = time.perf_counter() + WINDOW_S
             await self.burst(count)
             bursts += 1
-            await asyncio.sleep(due - time.perf_counter())
+            await asyncio.sleep(WINDOW_S)
         wall_s = time.perf_counter() - began
         delivered = bursts * count * self.subscribers
+        self._rate = delivered / wall_s
         return Round(
             cpu_us=(self._server.child.cpu_s - server_s) / delivered * 1e6,
-            rate=delivered / wall_s,
+            rate=self._rate,
             reader_share=(self._reader.cpu_s - reader_s) / wall_s,
         )
 
     async def latencies(self, messages: int) -> list[float]:
         """Return how long single messages took to each subscriber, in seconds, sorted."""
+        await self._server.publisher.connect()
         found: list[float] = []
         for _ in range(messages):
             due = time.perf_counter() + LATENCY_INTERVAL_S
@@ -140,18 +162,27 @@ async def settled_memory(child: Child) -> float:
 async def measure(
     lines: Sequence[Line], count: int, *, rounds: int, seconds: float
 ) -> dict[str, Round]:
-    """Let all sides publish in turn, several times, and return the medians by their keys."""
-    found: dict[str, list[Round]] = {line.side.key: [] for line in lines}
+    """Let all sides publish in turn, several times, and return the medians by their keys.
+
+    Sides that would take too long are not among them.
+    """
+    able = [one for one in lines if one.is_able(count)]
+    found: dict[str, list[Round]] = {one.side.key: [] for one in able}
     slow: set[str] = set()
     for _ in range(rounds):
-        for one in lines:
+        for one in able:
             if one.side.key in slow:
                 continue
             began = time.perf_counter()
-            found[one.side.key].append(await one.round(count, seconds))
+            try:
+                found[one.side.key].append(await one.round(count, seconds))
+            except TimeoutError:
+                print(f"{one.side.name} did not deliver {count} at once in {_LOST_S:.0f} s.\n")
+                slow.add(one.side.key)
+                continue
             if time.perf_counter() - began > max(_SLOW_ROUND_S, 2 * seconds):
                 slow.add(one.side.key)
-    return {key: median(of_side) for key, of_side in found.items()}
+    return {key: median(of_side) for key, of_side in found.items() if of_side}
 
 
 def median(rounds: Sequence[Round]) -> Round:

@@ -24,6 +24,7 @@ MARK: Final = b"#~"
 _AT_ONCE: Final = 200
 _RECEIVE_BYTES: Final = 1 << 20
 _PATIENCE_S: Final = 30.0
+_NAP_S: Final = 0.0005
 _STDIN: Final = 0
 _STDOUT: Final = 1
 
@@ -105,6 +106,8 @@ def read(sockets: Sequence[socket.socket]) -> None:
     timed = False
     arrivals: list[tuple[int, int]] = []
     while True:
+        if not timed:
+            time.sleep(_NAP_S)
         for number, _ in poll.poll():
             if number == _STDIN:
                 line = os.read(_STDIN, 64)
