@@ -30,7 +30,7 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
-from service.gateway.proxy_messages import ProxyClient
+from service.gateway.proxy_requests import ProxyClient
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
@@ -111,6 +111,8 @@ class Client:
     Attributes:
         refresher: Told when the time of the identity is over; None: the client itself must bring a
             new token, and is disconnected if it does not.
+        subscription_refresher: The same for subscriptions to channels whose options have a back end
+            asked; told the channel.
         headers: Of the WebSocket request, those that back ends are to see.
         emulated_headers: Of the connect command, those that back ends are to see.
     """
@@ -146,6 +148,7 @@ class Client:
         "opened_at",
         "refresher",
         "state",
+        "subscription_refresher",
     )
 
     def __init__(
@@ -179,6 +182,7 @@ class Client:
         self.state = State.OPEN
         self.identity: Identity | None = None
         self.refresher: Callable[[Client], None] | None = None
+        self.subscription_refresher: Callable[[Client, str], None] | None = None
         self.headers: Mapping[str, str] = {}
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
