@@ -20,10 +20,10 @@ from service.app import App
 from service.checking import CONNECTIONS_CHECK
 from service.demo.clients import Listeners, Publisher, listening
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
-from service.demo.spans import draw, linked_to
 from service.errors import GatewatchError
 from service.health.monitor import CheckSnapshot, job_name
 from service.health.state import CheckState
+from service.telemetry.span_trees import draw, linked_to
 from service.telemetry.spans import FinishedSpans
 
 _CLIENTS: Final = 25

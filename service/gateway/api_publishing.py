@@ -7,9 +7,6 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
-
 from service.codec import encode
 from service.config.gateway_settings import GatewaySettings
 from service.gateway.broker import Broker, Message
@@ -20,6 +17,7 @@ from service.gateway.hub import Hub
 from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.requests import Request, flag, text, value_of
+from service.telemetry.sampling import MessageSampling
 
 Result = dict[str, Any]
 
@@ -31,7 +29,13 @@ class PublishingMethods:
     """What back ends do in channels."""
 
     def __init__(
-        self, settings: GatewaySettings, *, hub: Hub, broker: Broker, rules: ChannelRules
+        self,
+        settings: GatewaySettings,
+        *,
+        hub: Hub,
+        broker: Broker,
+        rules: ChannelRules,
+        sampling: MessageSampling,
     ) -> None:
         """Use the parts that the methods act on."""
         self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
@@ -39,6 +43,7 @@ class PublishingMethods:
         self._broker = broker
         self._past = History(broker, client_limit=settings.history_limit)
         self._rules = rules
+        self._sampling = sampling
 
     def table(self) -> dict[str, Callable[[Request], Awaitable[Result]]]:
         """Return the methods by name."""
@@ -78,7 +83,11 @@ class PublishingMethods:
 
     async def _publish_to(self, channel: str, message: Message) -> Result:
         rule = self._rules.rule(channel)
-        position = await self._broker.publish(replace(message, channel=channel, rule=rule))
+        given = message.tags.get("traceparent") if message.tags else None
+        parent = self._sampling.for_message(rule.template, given)
+        position = await self._broker.publish(
+            replace(message, channel=channel, rule=rule, parent=parent)
+        )
         return {} if position is None else {"offset": position.offset, "epoch": position.epoch}
 
     def _message(self, request: Request) -> Message:
@@ -100,7 +109,6 @@ class PublishingMethods:
             self._rules.default,
             source="api",
             tags=tags,
-            parent=otel_context.get_current() if trace.get_current_span().is_recording() else None,
             skip_history=flag(request, "skip_history"),
             idempotency_key=key,
         )

@@ -15,6 +15,8 @@ from enum import Enum, auto
 from random import Random
 from typing import Any, Final
 
+from opentelemetry.trace import SpanContext
+
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
 from service.config.gateway_settings import GatewaySettings
@@ -109,6 +111,7 @@ class Client:
             new token, and is disconnected if it does not.
         headers: Of the WebSocket request, those that back ends are to see.
         emulated_headers: Of the connect command, those that back ends are to see.
+        upgrade: The span of the WebSocket request, when it is traced.
     """
 
     __slots__ = (
@@ -141,6 +144,7 @@ class Client:
         "opened_at",
         "refresher",
         "state",
+        "upgrade",
     )
 
     def __init__(
@@ -174,6 +178,7 @@ class Client:
         self.identity: Identity | None = None
         self.refresher: Callable[[Client], None] | None = None
         self.headers: Mapping[str, str] = {}
+        self.upgrade: SpanContext | None = None
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None

@@ -28,6 +28,7 @@ from service.pools.websocket import (
     CloseReason,
     WebSocketConnectionManager,
 )
+from service.telemetry.http_server import UPGRADE_SPAN
 from service.telemetry.instruments import Instruments
 
 _LOG: Final = logging.getLogger(__name__)
@@ -120,6 +121,7 @@ class WebSocketEndpoint:
             on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
+        client.upgrade = request.get(UPGRADE_SPAN)
         self._commands.opened(client, request.headers)
         register(client)
         try:

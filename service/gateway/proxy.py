@@ -8,7 +8,7 @@ is a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from random import Random
@@ -17,7 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 from opentelemetry import context as active_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, StatusCode
 
 from alerts.clock import Clock
 from service.codec import encode
@@ -57,6 +57,7 @@ from service.gateway.tokens import SubscriptionGrant
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import ASK
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -132,6 +133,11 @@ class Proxy:
         everywhere = [each.settings for each in self.upstreams()]
         self._http_headers = _names(each.http_headers for each in everywhere)
         self._emulated_headers = _names(each.emulated_headers for each in everywhere)
+
+    @property
+    def rpc_namespaces(self) -> Collection[str]:
+        """The namespaces of methods that the settings know."""
+        return self._rpc_namespaces.keys()
 
     def upstreams(self) -> Iterator[Upstream]:
         """Return every back end."""
@@ -419,10 +425,10 @@ class Proxy:
             # An id that is valid: without a parent the spans below would decide for themselves.
             bits = self._random.getrandbits
             return NonRecordingSpan(SpanContext(bits(128) | 1, bits(64) | 1, is_remote=False))
-        return self._instruments.tracer.start_span(
-            f"{call.event.value} {call.template}",
+        return ASK.start(
+            self._instruments.tracer,
+            {"upstream": call.upstream.name},
             context=call.parent,
-            kind=SpanKind.INTERNAL,
             attributes=attributes,
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from opentelemetry import trace
+from opentelemetry.context import get_current
 from opentelemetry.trace import StatusCode
 
 from alerts.clock import Clock
@@ -17,6 +18,7 @@ from service.health.probes.http import STATUS
 from service.health.state import CheckState, CheckStatus, ProbeResult
 from service.scheduler import Scheduler
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import CHECK
 
 JOB_KIND = "check"
 """What the jobs of checks are counted as."""
@@ -139,9 +141,13 @@ class HealthMonitor:
             UnknownCheckError: There is no such check.
         """
         check, _ = self._find(name)
-        with self._instruments.tracer.start_as_current_span(
-            f"check {name}", attributes={"check": name}
-        ):
+        span = CHECK.start(
+            self._instruments.tracer,
+            {"check": name},
+            context=get_current(),
+            attributes={"check": name},
+        )
+        with trace.use_span(span, end_on_exit=True):
             result = await run_check(check, self._clock)
             after = self._record(check, result)
             _describe(result, after.status.state)
