@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from service.config.section import Section
 from service.config.types import (
     Duration,
-    NamespaceName,
+    NamespaceOrNone,
     PositiveDuration,
     Secret,
     TraceURLTemplate,
@@ -36,7 +36,7 @@ class SamplingRuleSettings(Section):
     name: str | None = Field(default=None, min_length=1)
     """Name of the span a trace begins with, or of a message's, such as GET /api/v1/*; `*` and `?`
     stand for anything."""
-    namespace: NamespaceName | Literal[""] | None = None
+    namespace: NamespaceOrNone | None = None
     """Namespace of a channel; empty: channels without one."""
     ratio: Annotated[float, Field(ge=0, le=1, strict=True)]
     """Share of these traces that are recorded, from 0 to 1; 0: none, not even errors."""

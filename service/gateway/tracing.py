@@ -25,7 +25,6 @@ from service.gateway.codes import INTERNAL_ERROR, DisconnectError, ProtocolError
 from service.gateway.protocol import Command, Method
 from service.telemetry.propagation import format_traceparent
 from service.telemetry.sampling import MessageSampling, links_of, with_links
-from service.telemetry.sampling_rules import namespace_of
 from service.telemetry.span_definitions import COMMAND, DELIVER, PUBLISH, SEND, SYSTEM
 
 if TYPE_CHECKING:
@@ -166,13 +165,14 @@ class CommandTracing:
         traceparent = command.traceparent
         if method is Method.CONNECT and traceparent is None:
             traceparent = _of_headers(command.request)
-        if not self._sampling.rules.exist:
-            return self._sampling.decide(traceparent, command.tracestate)
-        template, namespace = self._template(method, command.request)
-        name = COMMAND.named(command=method.value, channel=template)
-        return self._sampling.decide(
-            traceparent, command.tracestate, name=name, namespace=namespace
-        )
+        share = self._share(method, command.request) if self._sampling.rules.exist else None
+        return self._sampling.decide(traceparent, command.tracestate, share=share)
+
+    def _share(self, method: Method, request: Mapping[str, Any]) -> float | None:
+        rules, template = self._sampling.rules, self._template(method, request)
+        if method is Method.RPC:  # what looks like a channel's namespace is a method's
+            return rules.given(COMMAND.named(command=method.value, channel=template))
+        return rules.about(method.value, template)
 
     @contextmanager
     def traced(
@@ -242,12 +242,10 @@ class CommandTracing:
         duration_s: float,
         failure: ProtocolError | DisconnectError | None,
     ) -> None:
-        template, namespace = self._template(method, command.request)
         reason = self._sampling.late_reason(
             failed=failure is not None and _code(failure) in _FAULTS,
             duration_s=duration_s,
-            name=COMMAND.named(command=method.value, channel=template),
-            namespace=namespace,
+            share=self._share(method, command.request),
         )
         if reason is None:
             return
@@ -269,7 +267,7 @@ class CommandTracing:
         connection: str,
         start_time: int | None = None,
     ) -> Span:
-        template, _ = self._template(method, command.request)
+        template = self._template(method, command.request)
         attributes = {
             "messaging.system": SYSTEM,
             "messaging.operation.name": method.value,
@@ -287,24 +285,23 @@ class CommandTracing:
             start_time=start_time,
         )
 
-    def _template(self, method: Method, request: Mapping[str, Any]) -> tuple[str, str | None]:
-        """Return what stands for the method or channel in names, and the channel's namespace.
+    def _template(self, method: Method, request: Mapping[str, Any]) -> str:
+        """Return what stands for the method or channel in names.
 
-        Both come out of the settings; what a client made up has none.
+        It comes out of the settings; what a client made up has none.
         """
         if method is Method.RPC:
             namespace, colon, _ = str(request.get("method", "")).partition(":")
             if not colon:
-                return "*", None
-            return (f"{namespace}:*" if namespace in self._rpc_namespaces else ""), None
+                return "*"
+            return f"{namespace}:*" if namespace in self._rpc_namespaces else ""
         channel = request.get("channel")
         if not isinstance(channel, str):
-            return "", None
+            return ""
         try:
-            template = self._rules.rule(channel).template
+            return self._rules.rule(channel).template
         except ProtocolError:
-            return "", None
-        return template, namespace_of(template)
+            return ""
 
 
 def _of_headers(request: Mapping[str, Any]) -> str | None:

@@ -73,6 +73,7 @@ class HTTPServerTelemetry:
         self._duration = instruments.http_server_duration
         self._sampling = sampling
         self._clock = clock
+        self._shares: dict[tuple[str, str], float | None] = {}
         self.stats = HTTPServerStats()
 
     def install(self, app: web.Application) -> None:
@@ -89,13 +90,23 @@ class HTTPServerTelemetry:
         """Register the count of active requests."""
         observers.observe(HTTP_SERVER_ACTIVE, lambda: [(self.stats.active, {})])
 
+    def _share(self, request: web.Request) -> float | None:
+        """Return the share that a rule gives requests like this one, None when none does."""
+        if not self._sampling.rules.exist:
+            return None
+        key = (_method(request), _route(request))  # few, whatever is asked for
+        if key not in self._shares:
+            method, route = _shown_method(key[0]), key[1]
+            name = HTTP_REQUEST.named(method=method, route=route)
+            self._shares[key] = self._sampling.rules.given(name)
+        return self._shares[key]
+
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         sampling = self._sampling
         if request.path.startswith(QUIET_PATHS):
             return await self._quietly(request, handler)
         traceparent, tracestate = sampling.trace_parents.of_headers(request.headers)
-        name = _name(request) if sampling.rules.exist else ""
-        context = sampling.decide(traceparent, tracestate, name=name)
+        context = sampling.decide(traceparent, tracestate, share=self._share(request))
         if _is_upgrade(request):
             return await self._upgrade(request, handler, context)
         if context is not None:
@@ -106,9 +117,8 @@ class HTTPServerTelemetry:
 
     async def _quietly(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answer without measuring, and without a span unless a rule gives it a share."""
-        rules = self._sampling.rules
-        share = rules.given(_name(request)) if rules.exist else None
-        context = self._sampling.decide(name=_name(request)) if share else None
+        share = self._share(request)
+        context = self._sampling.decide(share=share) if share else None
         if context is None:
             return await handler(request)
         outcome: web.StreamResponse | BaseException | None = None
@@ -183,7 +193,7 @@ class HTTPServerTelemetry:
         if not failed and (duration_s < self._sampling.slow_s or _STREAMS in request):
             return
         reason = self._sampling.late_reason(
-            failed=failed, duration_s=duration_s, name=_name(request)
+            failed=failed, duration_s=duration_s, share=self._share(request)
         )
         if reason is None:
             return
@@ -268,12 +278,6 @@ def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, st
 
 def _is_upgrade(request: web.Request) -> bool:
     return request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
-
-
-def _name(request: web.Request) -> str:
-    """Return what the span of a request is called."""
-    method = _shown_method(_method(request))
-    return HTTP_REQUEST.named(method=method, route=_route(request))
 
 
 def _shown_method(method: str) -> str:

@@ -39,7 +39,7 @@ from opentelemetry.util.types import Attributes
 
 from service.telemetry.late_spans import LatePolicy, Reason
 from service.telemetry.propagation import TraceParents, claims_sampled, parse_traceparent
-from service.telemetry.sampling_rules import SamplingRule, SamplingRules, namespace_of
+from service.telemetry.sampling_rules import SamplingRule, SamplingRules
 
 _DECIDED: Final = create_key("gatewatch-sampling-decided")
 _REFUSED: Final = create_key("gatewatch-sampling-refused")
@@ -81,8 +81,7 @@ class MessageSampling:
         traceparent: str | None = None,
         tracestate: str = "",
         *,
-        name: str = "",
-        namespace: str | None = None,
+        share: float | None = None,
     ) -> Context | None:
         """Return the context to start the span in, or None when the trace is not recorded.
 
@@ -92,10 +91,9 @@ class MessageSampling:
         Args:
             traceparent: What the peer sent, if anything; a malformed one counts as absent.
             tracestate: What the peer sent along with it.
-            name: Name of the span, for the rules; need not be known where there are none.
-            namespace: Namespace of the channel it is about, for the rules.
+            share: What a rule gives; None: no rule does.
         """
-        ratio = self.rules.ratio_of(name, namespace) if self.rules.exist else self.ratio
+        ratio = self.ratio if share is None else share
         if traceparent is None:
             return self._root if self._random() < ratio else None
         if _says_no(traceparent):
@@ -143,13 +141,12 @@ class MessageSampling:
         """
         context = get_current()
         if _APART in context:
-            name, namespace = f"publish {template}", namespace_of(template)
-            parent = self.decide(traceparent, name=name, namespace=namespace)
+            parent = self.decide(traceparent, share=self.rules.about("publish", template))
             return None if parent is None else with_links(parent, links_of(context))
         span = get_current_span(context)
         recorded = context if span.is_recording() else None
         if self.rules.exist:
-            ratio = self.rules.given(f"publish {template}", namespace_of(template))
+            ratio = self.rules.about("publish", template)
             if ratio is not None:
                 recorded = self._overruled(context, span.get_span_context(), recorded, ratio)
         if recorded is None or traceparent is None:
@@ -174,17 +171,18 @@ class MessageSampling:
         """From how many seconds on something is recorded because it is slow."""
         return float("inf") if self._late is None else self._late.slow_s
 
-    def late_reason(
-        self, *, failed: bool, duration_s: float, name: str, namespace: str | None = None
-    ) -> Reason | None:
+    def late_reason(self, *, failed: bool, duration_s: float, share: float | None) -> Reason | None:
         """Return why something that was not sampled is recorded after its end; None: it is not.
 
-        A share of 0 means never, not even then.
+        Args:
+            failed: Whether it did.
+            duration_s: How long it took, in seconds.
+            share: What a rule gives it; 0: never, not even then.
         """
         late = self._late
         if late is None or not (failed or duration_s >= late.slow_s):
             return None
-        if self.rules.ratio_of(name, namespace) == 0:
+        if share == 0:
             return None
         return late.reason(failed=failed, duration_s=duration_s)
 

@@ -40,23 +40,29 @@ class SamplingRules:
         exist: Whether there are rules, so that names need not be made up when there are none.
     """
 
-    __slots__ = ("_found", "_rules", "exist", "ratio")
+    __slots__ = ("_about", "_found", "_rules", "exist", "ratio")
 
     def __init__(self, ratio: float, rules: Sequence[SamplingRule] = ()) -> None:
         self.ratio = ratio
         self._rules = tuple(rules)
         self.exist = bool(rules) and ratio > 0
+        self._about: dict[tuple[str, str], float | None] = {}
         self._found: dict[tuple[str, str | None], float | None] = {}
 
-    def ratio_of(self, name: str, namespace: str | None = None) -> float:
-        """Return the share for traces that begin with a span.
+    def about(self, verb: str, template: str) -> float | None:
+        """Return the share that a rule gives to what is done with a channel, None when none does.
 
         Args:
-            name: Name of the span.
-            namespace: Namespace of the channel it is about, if it is about one.
+            verb: The first word of the span's name.
+            template: The channel's, of which there are as many as namespaces; empty: no channel.
         """
-        given = self.given(name, namespace)
-        return self.ratio if given is None else given
+        if not self.exist:
+            return None
+        key = (verb, template)
+        if key not in self._about:
+            namespace = namespace_of(template) if template else None
+            self._about[key] = self.given(f"{verb} {template}".strip(), namespace)
+        return self._about[key]
 
     def given(self, name: str, namespace: str | None = None) -> float | None:
         """Return the share that a rule gives, None when no rule matches."""
