@@ -103,7 +103,7 @@ def _line(span: ReadableSpan, start_ns: int, *, is_detailed: bool) -> str:
 
 
 def _shown(value: object) -> str:
-    return str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _plain(text: str) -> str:
