@@ -13,21 +13,24 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
+from service.gateway.gateway import Gateway
 from service.rule_jobs import RuleJobs
+from service.telemetry.log_levels import LogLevels
 
 _LOG: Final = logging.getLogger(__name__)
 
-RELOADABLE: Final = frozenset(
-    f"alerts.{name}"
-    for name in (
-        "rule_files",
-        "default_rules",
-        "evaluation_interval",
-        "alertmanager_config",
-        "channel_folders",
+_KEYS: Final = frozenset(f"gateway.{name}" for name in ("api_key", "token", "subscription_token"))
+RELOADABLE: Final = _KEYS | frozenset(
+    (
+        "alerts.rule_files",
+        "alerts.default_rules",
+        "alerts.evaluation_interval",
+        "alerts.alertmanager_config",
+        "alerts.channel_folders",
+        "telemetry.log_level",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -51,15 +54,18 @@ class ReloadStats:
 
 
 class Reloader:
-    """Reads settings, rules and routes again and has the parts use them.
+    """Reads settings, rules, routes and keys again and has the parts use them.
 
     Args:
         settings: The settings the process was started with.
         reread: Reads the settings again; raises ConfigurationError.
-        load: Reads rules and routes off the event loop; raises ConfigurationError.
-        alerting: Gets them.
+        load: Reads rules and routes off the event loop; raises ConfigurationError also for keys
+            of tokens that cannot be used.
+        gateway: Gets the keys.
+        alerting: Gets rules and routes.
         jobs: The jobs of the rule groups.
         clock: The time of day.
+        log_levels: How much is logged.
     """
 
     def __init__(
@@ -67,18 +73,22 @@ class Reloader:
         settings: Settings,
         *,
         reread: Callable[[], Settings],
-        load: Callable[[AlertsSettings], Documents],
+        load: Callable[[Settings], Documents],
+        gateway: Gateway,
         alerting: Alerting,
         jobs: RuleJobs,
         clock: Clock,
+        log_levels: LogLevels,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
-        self._settings = settings
+        self._settings = self._latest = settings
         self._reread = reread
         self._load = load
+        self._gateway = gateway
         self._alerting = alerting
         self._jobs = jobs
         self._clock = clock
+        self._log_levels = log_levels
         self._lock = asyncio.Lock()
 
     async def reload(self) -> str:
@@ -105,14 +115,22 @@ class Reloader:
 
     async def _reload(self) -> str:
         settings = await asyncio.to_thread(self._reread)
-        rules, routing = await asyncio.to_thread(self._load, settings.alerts)
+        rules, routing = await asyncio.to_thread(self._load, settings)
+        keys = self._gateway.prepare_keys(settings.gateway)
         reloaded = await self._alerting.reload(rules, routing)
         self._jobs.sync()
+        await self._gateway.use_keys(keys)
+        self._log_levels.change(settings.telemetry.log_level)
+        report = str(reloaded)
+        changed = [name for name in differing(self._latest, settings) if name in _KEYS]
+        self._latest = settings
+        if changed:
+            report += f"; other keys: {', '.join(changed)}"
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
         if not waiting:
-            return str(reloaded)
+            return report
         _LOG.warning("changed, but in effect only after a restart: %s", ", ".join(waiting))
-        return f"{reloaded}; in effect only after a restart: {', '.join(waiting)}"
+        return f"{report}; in effect only after a restart: {', '.join(waiting)}"
 
 
 def differing(before: Settings, after: Settings) -> list[str]:

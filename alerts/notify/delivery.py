@@ -20,7 +20,7 @@ from typing import Final, Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Status, StatusCode
+from opentelemetry.trace import Link, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.notify.channel import Channel
@@ -327,6 +327,7 @@ class _Worker:
         link = span_context_of(item.notification.trace_parent)
         started = context.clock.monotonic()
         attributes = {"gateway.receiver": receiver}
+        measured_in = Context()
         try:
             span = NOTIFY.start(
                 context.telemetry.tracer,
@@ -343,6 +344,7 @@ class _Worker:
             with trace.use_span(
                 span, end_on_exit=True, record_exception=False, set_status_on_exception=False
             ):
+                measured_in = set_span_in_context(span)
                 try:
                     await self._channel.deliver(item.notification)
                 except DeliveryError as error:
@@ -352,7 +354,7 @@ class _Worker:
                     raise
         finally:
             elapsed_s = context.clock.monotonic() - started
-            context.telemetry.notification_duration.record(elapsed_s, attributes)
+            context.telemetry.notification_duration.record(elapsed_s, attributes, measured_in)
 
     async def _failed(self, item: _Queued, error: DeliveryError) -> None:
         if not error.permanent:

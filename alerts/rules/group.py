@@ -15,7 +15,7 @@ from typing import Final
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.errors import AlertsError
@@ -263,7 +263,9 @@ class RuleGroup:
         attributes = {"gateway.rule.group": self.name}
         if errors:
             attributes["error.type"] = errors[0]
-        context.telemetry.rule_evaluation_duration.record(self.last_evaluation_s, attributes)
+        context.telemetry.rule_evaluation_duration.record(
+            self.last_evaluation_s, attributes, set_span_in_context(span)
+        )
 
     def _describe(self, span: Span, errors: list[str]) -> None:
         firing = sum(

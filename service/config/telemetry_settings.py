@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from service.config.section import Section
 from service.config.types import (
+    Count,
     Duration,
     NamespaceOrNone,
     PositiveDuration,
     Secret,
+    Size,
     TraceURLTemplate,
     contradiction,
 )
@@ -27,7 +30,37 @@ class OTLPSettings(Section):
     headers: dict[str, Secret] = {}  # noqa: RUF012 - pydantic copies it
     """Headers of every export request."""
     timeout: PositiveDuration = 3.0
-    """One export request."""
+    """One export request with its repetitions."""
+    compression: Literal["gzip", "none"] | None = None
+    """Unset: OTEL_EXPORTER_OTLP_COMPRESSION, or none."""
+    ca_file: Path | None = None
+    """Authorities to trust when the endpoint is https; unset: OTEL_EXPORTER_OTLP_CERTIFICATE, or
+    those of the system."""
+    cert_file: Path | None = None
+    """For a collector that asks for a certificate; unset: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE."""
+    key_file: Path | None = None
+    """Its key, if that is not in the same file; unset: OTEL_EXPORTER_OTLP_CLIENT_KEY."""
+    temporality: Literal["cumulative", "delta", "lowmemory"] | None = None
+    """How metrics are sent: their sums, what came since the last export (delta), or that for
+    histograms only (lowmemory). Unset: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE, or
+    cumulative."""
+
+
+class ReceiverSettings(Section):
+    """Metrics of other services, taken on the operations listener at `/v1/metrics`."""
+
+    enabled: bool = True
+    """Take them."""
+    max_body_size: Size = 4 * 1024 * 1024
+    """Bytes of one request at most, compressed or not."""
+    max_data_points: Count = 20_000
+    """Data points of one request at most."""
+    max_series: Count = 50_000
+    """Series received from all services at most, within `alerts.max_series`."""
+    max_attributes: Count = 64
+    """Attributes of one data point, and of one service, at most."""
+    max_attribute_length: Count = 1024
+    """Characters of the name and of the value of an attribute at most."""
 
 
 class SamplingRuleSettings(Section):
@@ -56,6 +89,8 @@ class TelemetrySettings(Section):
 
     otlp: OTLPSettings = OTLPSettings()
     """Export to a collector."""
+    receiver: ReceiverSettings = ReceiverSettings()
+    """Metrics that other services send."""
     sampling: Annotated[float, Field(ge=0, le=1, strict=True)] = 1.0
     """Share of traces that are recorded, from 0 to 1."""
     sampling_rules: tuple[SamplingRuleSettings, ...] = ()
@@ -77,5 +112,8 @@ class TelemetrySettings(Section):
     alerts carry the id of their trace only."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe log records to write."""
+    log_repeats: Annotated[int, Field(ge=0, strict=True)] = 20
+    """Log lines of one kind (logger, level and message) in ten seconds; the rest is counted and
+    told in one line. 0: all are written."""
     log_format: Literal["auto", "json", "console"] = "auto"
     """auto: readable on a terminal, JSON in a pipe."""

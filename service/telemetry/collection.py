@@ -12,17 +12,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricReader,
     MetricsData,
     ResourceMetrics,
     ScopeMetrics,
 )
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from alerts.clock import Clock
+from service.telemetry.exemplars import latest_of_each_bucket
 from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.prometheus import FamilyPoints, Translator
 from service.telemetry.threads import run_in_daemon_thread
@@ -127,6 +129,9 @@ class Collection:
             metric_readers=[self._reader] if enabled else [],
             resource=resource,
             shutdown_on_exit=False,
+            views=[
+                View(instrument_type=Histogram, exemplar_reservoir_factory=latest_of_each_bucket)
+            ],
         )
 
     def add_consumer(self, consumer: Consumer) -> Callable[[], None]:

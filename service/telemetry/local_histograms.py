@@ -14,12 +14,14 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Histogram,
     HistogramDataPoint,
     Metric,
 )
+from opentelemetry.trace import SpanContext
 
 from alerts.telemetry import InstrumentDefinition
 
@@ -27,7 +29,7 @@ from alerts.telemetry import InstrumentDefinition
 class HistogramSeries:
     """One series: a histogram under fixed attributes."""
 
-    __slots__ = ("_bounds", "_counts", "_max", "_min", "_sum", "attributes")
+    __slots__ = ("_bounds", "_counts", "_exemplars", "_max", "_min", "_sum", "attributes")
 
     def __init__(self, bounds: tuple[float, ...], attributes: Mapping[str, str]) -> None:
         """Start with nothing recorded."""
@@ -37,6 +39,7 @@ class HistogramSeries:
         self._sum = 0.0
         self._min = float("inf")
         self._max = float("-inf")
+        self._exemplars: dict[int, Exemplar] = {}
 
     def record(self, value: float) -> None:
         """Count a value; a bucket includes its upper bound."""
@@ -44,6 +47,20 @@ class HistogramSeries:
         self._sum += value
         self._min = min(self._min, value)
         self._max = max(self._max, value)
+
+    def point_to(self, trace: SpanContext, value: float, time_ns: int) -> None:
+        """Keep the trace of a value that was recorded, in place of the one its bucket had.
+
+        Apart from ``record``, so that values without a trace cost nothing for it.
+
+        Args:
+            trace: Where the value was measured; must be sampled, or it leads nowhere.
+            value: What was measured.
+            time_ns: When, in Unix nanoseconds.
+        """
+        self._exemplars[bisect_left(self._bounds, value)] = Exemplar(
+            {}, value, time_ns, trace.span_id, trace.trace_id
+        )
 
     def point(self, start_ns: int, time_ns: int) -> HistogramDataPoint | None:
         """Return the counts since the start; None while there are none."""
@@ -61,6 +78,7 @@ class HistogramSeries:
             explicit_bounds=self._bounds,
             min=self._min,
             max=self._max,
+            exemplars=list(self._exemplars.copy().values()),
         )
 
 

@@ -37,11 +37,17 @@ from service.telemetry.export import QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
-from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
+from service.telemetry.instruments import (
+    COLLECTIONS_FAILED,
+    LOG_LEFT_OUT,
+    LOG_RECORDS,
+    TRACE_PARENTS,
+    Instruments,
+)
 from service.telemetry.late_spans import LatePolicy, LateSpans
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
-from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.terminal_spans import TerminalSpans
 from service.telemetry.threads import run_in_daemon_thread
@@ -73,6 +79,7 @@ class Telemetry:
         instruments: Tracer and histograms of the service.
         alerts: Tracer and histograms of the alerting library.
         observers: Registers what is read at collection.
+        log_levels: How much is logged.
         propagator: W3C trace context, for carriers other than HTTP headers.
     """
 
@@ -140,6 +147,7 @@ class Telemetry:
         self.observers = Observers(self.meter)
         self._observe(clock)
         self._lag = LoopLagMonitor(clock, self.instruments.event_loop_lag)
+        self._garbage = GarbageMonitor(self.instruments.gc_pause)
         self._logging = LogSetup(
             level=self._settings.log_level,
             log_format=self._settings.log_format,
@@ -147,12 +155,18 @@ class Telemetry:
             environment=environment,
             provider=self._create_logger_provider(resource),
             stream=log_stream,
+            repeats=self._settings.log_repeats,
         )
+        self.log_levels = self._logging.levels
+        self.observers.observe(LOG_RECORDS, lambda: _by_level(self._logging.stats.records))
+        self.observers.observe(LOG_LEFT_OUT, lambda: _by_level(self._logging.stats.left_out))
         self._closed = False
 
     async def __aenter__(self) -> Self:
         self._logging.install()
         self._lag.__enter__()
+        self._garbage.__enter__()
+        LoopReader(asyncio.get_running_loop()).observe(self.observers)
         self.collection.start()
         if self._disabled:
             _logger.info("OTEL_SDK_DISABLED is set: no telemetry, and no own metrics for rules.")
@@ -170,6 +184,7 @@ class Telemetry:
             return
         self._closed = True
         self._lag.__exit__()
+        self._garbage.__exit__()
         timeout_s = self._settings.shutdown_timeout
         try:
             async with asyncio.timeout(timeout_s + _CLOSE_MARGIN_S):
@@ -258,3 +273,7 @@ class Telemetry:
             (stats.oversized_states, {"error.type": "oversized_state"}),
             (stats.baggage, {"error.type": "baggage"}),
         ]
+
+
+def _by_level(counts: Mapping[str, int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+    return [(count, {"gateway.log.level": level}) for level, count in dict(counts).items()]

@@ -18,7 +18,7 @@ import pytest
 
 from alerts.storage.errors import StorageError
 from service.app import App
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK
+from service.config.health_settings import CONNECTIONS_CHECK, HTTP_POOL_CHECK
 from service.errors import ConfigurationError, StartError, StopError
 from tests.support.app import api_headers, create_app, running_app
 from tests.support.gateway import RawClient, until

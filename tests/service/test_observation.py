@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,27 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import ManualClock, SystemClock
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
+from alerts.telemetry import InstrumentDefinition
 from service.app import App
 from service.config.settings import HTTPPoolSettings
 from service.health.checks import Check
 from service.health.monitor import HealthMonitor, job_name
+from service.health.observation import CheckObservation
 from service.health.state import ProbeResult
-from service.observation import CheckObservation, JobObservation, PoolObservation
+from service.observation import JobObservation, PoolObservation
 from service.pools.errors import HTTPRequestError
 from service.pools.http import HTTPConnectionPool
 from service.scheduler import Scheduler
 from service.telemetry.instruments import DEFINITIONS, Instruments
 from service.telemetry.observers import Observers
+from service.telemetry.probe_instruments import PROBE_DEFINITIONS
+from service.telemetry.prometheus import metric_name
 from tests.support.app import Readings, api_headers, labels, readings, running_app
+from tests.support.exposition import ParsedFamily, parse_exposition
 from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
+from tests.support.tokens import jwk, key_set_server, private_key
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
 
 RULES = """\
@@ -46,6 +52,18 @@ receivers: [{name: on-call, webhook_configs: [{url: %s}]}]
 """
 ATTRIBUTES = {item.name: set(item.attributes) for item in (*DEFINITIONS, *ALERTS_DEFINITIONS)}
 """Every metric there is, with the attributes its definition names."""
+
+
+def families(definitions: Iterable[InstrumentDefinition]) -> set[str]:
+    """Return the names of the families that metrics are shown as."""
+    return {
+        metric_name(item.name, item.unit, counter=item.kind == "counter").removesuffix("_total")
+        for item in definitions
+    }
+
+
+PROMETHEUS_NAMES = families((*DEFINITIONS, *ALERTS_DEFINITIONS))
+"""The families a page has, besides what it says of the process (``target``)."""
 
 
 class Page:
@@ -153,6 +171,7 @@ async def test_checks_are_read_once_they_ran() -> None:
     web = labels(check="web")
     assert [found["gateway.health.state"][web] for found in seen] == [0, 1, 2]
     assert seen[0].keys() == {"gateway.health.state"}
+    assert seen[2]["gateway.health.last_run.time"] == {web: clock.time()}
     assert [found["probe_success"][web] for found in seen[1:]] == [1, 0]
     assert [found["probe_http_status_code"][web] for found in seen[1:]] == [200, 500]
     assert seen[2]["probe_duration"] == {web: 0}
@@ -198,7 +217,8 @@ async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
 
 async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
     """No definition is a name that nothing ever fills, and no metric has no definition."""
-    async with webhook_receiver() as hook:
+    async with webhook_receiver() as hook, key_set_server() as key_set:
+        key_set.keys = [jwk(private_key("ES256"), kid="key")]
         hook.always = Answer(400)
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
@@ -208,6 +228,7 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
                 "port": 0,
                 "max_queue_size": "64KiB",
                 "proxy": {"rpc": {"endpoint": hook.url}},
+                "token": {"jwks_url": key_set.url},
             },
             telemetry={
                 "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},
@@ -223,16 +244,28 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
             for group in app.alerting.groups:
                 await app.alerting.evaluate(group, round(SystemClock().time() * 1000))
             await app.scheduler.run_now(job_name("web"))
+            await app.scheduler.run_now("check uptime")
             with pytest.raises(HTTPRequestError):
                 async with app._pool.request("GET", f"http://127.0.0.1:{unused_port()}/"):
                     pass
             await until(lambda: app.alerting.receiver_stats["on-call"].failed)
             found = await everything(app)
 
-    assert found.keys() == ATTRIBUTES.keys()
+            page = await read_page(app)
+
+    of_probes = {item.name for item in PROBE_DEFINITIONS}
+    assert found.keys() - of_probes == ATTRIBUTES.keys()
+    assert page.keys() - {"target"} - families(PROBE_DEFINITIONS) == PROMETHEUS_NAMES
     for name, values in found.items():
         used = {key for each in values for key, _ in each}
-        assert used <= ATTRIBUTES[name], f"{name} has attributes its definition does not name"
+        known = ATTRIBUTES.get(name, {"check", "group", "phase", "version"})
+        assert used <= known, f"{name} has attributes its definition does not name"
+
+
+async def read_page(app: App) -> dict[str, ParsedFamily]:
+    """Return the families of the page that scrapers get."""
+    _, page = await app.telemetry.render_metrics("application/openmetrics-text")
+    return parse_exposition(page.decode(), openmetrics=True)
 
 
 async def everything(app: App) -> Readings:
