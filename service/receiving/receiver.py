@@ -142,27 +142,26 @@ class Receiver:
         return [web.post(PATH, self._receive)] if self._settings.enabled else []
 
     async def _receive(self, request: web.Request) -> web.StreamResponse:
-        encoding = CONTENT_TYPES.get(request.content_type)
+        encoding = CONTENT_TYPES.get(request.content_type, "protobuf")
         try:
             outcome = await self._take(request, encoding)
         except ReceivingError as error:
             self.stats.requests_refused[error.reason] += 1
-            return await _refuse(request, error, encoding or "protobuf")
+            return await _refuse(request, error, encoding)
         self.stats.requests += 1
         self.stats.points += outcome.points - outcome.rejected
         self.stats.points_refused += outcome.refused
-        answering = encoding or "protobuf"
         return web.Response(
-            body=encode_answer(outcome.rejected, outcome.message, answering),
-            headers={hdrs.CONTENT_TYPE: content_type(answering)},
+            body=encode_answer(outcome.rejected, outcome.message, encoding),
+            headers={hdrs.CONTENT_TYPE: content_type(encoding)},
         )
 
-    async def _take(self, request: web.Request, encoding: Encoding | None) -> Outcome:
-        if encoding is None:
-            known = " or ".join(CONTENT_TYPES)
+    async def _take(self, request: web.Request, encoding: Encoding) -> Outcome:
+        if request.content_type not in CONTENT_TYPES:
             raise ReceivingError(
                 "unsupported",
-                f"the content type {request.content_type!r} is not taken; send {known}",
+                f"the content type {request.content_type!r} is not taken; send "
+                + " or ".join(CONTENT_TYPES),
             )
         compression = request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower()
         if compression not in _ENCODINGS:

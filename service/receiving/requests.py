@@ -56,10 +56,10 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
         "an attribute is longer than telemetry.receiver.max_attribute_length, or holds too much"
     ),
     "out_of_bounds": (
-        f"the timestamp is more than {FUTURE_MS // 60_000} minutes ahead of this machine's clock, "
+        f"the timestamp is more than {FUTURE_MS // 1000} seconds ahead of this machine's clock, "
         "or older than alerts.retention"
     ),
-    "out_of_order": "the series has a later sample",
+    "out_of_order": "the series has a later sample, or its service one more than a second later",
     "duplicate": "the series has a sample at that time, or another source sends it",
     "series_limit": (
         "no more new series: telemetry.receiver.max_series or a limit of the store is reached"

@@ -22,7 +22,7 @@ from service.receiving.translating import RefusedPoint, TranslatedPoint
 
 TOGETHER_MS: Final = 1000
 """How far apart points of one column lie at most, and how late a part of it may come."""
-FUTURE_MS: Final = 600_000
+FUTURE_MS: Final = 60_000
 """How far ahead of this machine's clock a timestamp may be."""
 
 Refusal = tuple[TranslatedPoint, RefusedPoint]

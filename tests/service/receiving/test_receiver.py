@@ -301,7 +301,7 @@ REFUSED = {
         lambda name: gauge(name, 1, NOW_MS, long="x" * 1025),
         "max_attribute_length",
     ),
-    "out_of_bounds": (lambda name: gauge(name, 1, NOW_MS + 660_000), "10 minutes ahead"),
+    "out_of_bounds": (lambda name: gauge(name, 1, NOW_MS + 61_000), "60 seconds ahead"),
 }
 
 
