@@ -9,7 +9,7 @@ Source: OpenTelemetry semantic conventions for HTTP 1.44 (stable names).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
@@ -174,7 +174,7 @@ class HTTPServerTelemetry:
             attributes["http.response.status_code"] = status
         if error_type:
             attributes["error.type"] = error_type
-        self._duration.record(duration_s, attributes, context)
+        self._record(duration_s, attributes, span)
         if span is None:
             self._finish_late(request, status, error_type, duration_s, context)
         elif span.is_recording():  # the beginning of a stream ended it already
@@ -201,6 +201,14 @@ class HTTPServerTelemetry:
         span = self._start(request, self._sampling.resumed(passing), started_ns)
         span.set_attribute(SAMPLING_REASON, reason)
         _end(span, status, error_type)
+
+    def _record(
+        self, duration_s: float, attributes: Mapping[str, str | int], span: Span | None
+    ) -> None:
+        series = self._duration.bound(attributes)
+        series.record(duration_s)
+        if span is not None:
+            series.point_to(span.get_span_context(), duration_s, int(self._clock.time() * 1e9))
 
     async def _upgrade(
         self, request: web.Request, handler: Handler, context: Context | None

@@ -731,7 +731,7 @@ class Instruments:
     """The tracer and the histograms the parts of the service record into."""
 
     tracer: Tracer
-    http_server_duration: Histogram
+    http_server_duration: LocalHistogram
     connection_duration: Histogram
     proxy_duration: Histogram
     message_latency: LocalHistogram
@@ -756,12 +756,12 @@ class Instruments:
         Args:
             tracer: For all spans.
             meter: Of the histograms that are recorded a few times a second.
-            histograms: Of those on the path of every batch; None: nobody collects them.
+            histograms: Of those on the path of every batch or request; None: nobody collects them.
         """
         local = histograms or LocalHistograms()
         return cls(
             tracer=tracer,
-            http_server_duration=HTTP_SERVER_DURATION.histogram(meter),
+            http_server_duration=local.create(HTTP_SERVER_DURATION),
             connection_duration=CONNECTION_DURATION.histogram(meter),
             proxy_duration=PROXY_DURATION.histogram(meter),
             message_latency=local.create(MESSAGE_LATENCY),

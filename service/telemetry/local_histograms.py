@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
+from typing import Final
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -26,13 +27,18 @@ from opentelemetry.trace import SpanContext
 from alerts.telemetry import InstrumentDefinition
 from service.telemetry.views import MetricViews
 
+Attributes = Mapping[str, str | int]
+
+_MAX_BOUND: Final = 2000
+"""Attribute sets of one histogram that are found again without being sorted."""
+
 
 class HistogramSeries:
     """One series: a histogram under fixed attributes."""
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_max", "_min", "_sum", "attributes")
 
-    def __init__(self, bounds: tuple[float, ...], attributes: Mapping[str, str]) -> None:
+    def __init__(self, bounds: tuple[float, ...], attributes: Attributes) -> None:
         """Start with nothing recorded."""
         self.attributes = dict(attributes)
         self._bounds = bounds
@@ -86,7 +92,7 @@ class HistogramSeries:
 class LocalHistogram:
     """A histogram and its series."""
 
-    __slots__ = ("_boundaries", "_limit", "_series", "definition")
+    __slots__ = ("_bound", "_boundaries", "_limit", "_series", "definition")
 
     def __init__(self, definition: InstrumentDefinition, views: MetricViews | None = None) -> None:
         """Start without series."""
@@ -94,11 +100,28 @@ class LocalHistogram:
         self.definition = definition
         self._boundaries = views.boundaries(definition)
         self._limit = views.limit(definition.name)
-        self._series: dict[tuple[tuple[str, str], ...], HistogramSeries] = {}
+        self._series: dict[tuple[tuple[str, str | int], ...], HistogramSeries] = {}
+        self._bound: dict[tuple[tuple[str, str | int], ...], HistogramSeries] = {}
 
-    def series(self, attributes: Mapping[str, str] | None = None) -> HistogramSeries:
+    def bound(self, attributes: Attributes) -> HistogramSeries:
+        """Return the series of these attributes, for who cannot keep it.
+
+        What was asked for before, in the same order, is one look-up.
+        """
+        key = tuple(attributes.items())
+        found = self._bound.get(key)
+        if found is None:
+            found = self.series(attributes)
+            if len(self._bound) < _MAX_BOUND:
+                self._bound[key] = found
+        return found
+
+    def series(self, attributes: Attributes | None = None) -> HistogramSeries:
         """Return the series of these attributes; keep it, and record into it."""
-        kept = {name: str(value) for name, value in self._limit.keep(attributes or {}).items()}
+        kept: dict[str, str | int] = {
+            name: value if isinstance(value, int) else str(value)
+            for name, value in self._limit.keep(attributes or {}).items()
+        }
         key = tuple(sorted(kept.items()))
         found = self._series.get(key)
         if found is None:

@@ -13,8 +13,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
 from opentelemetry import trace
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.metrics import NoOpMeter
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -22,6 +21,7 @@ from alerts.clock import SystemClock
 from service.telemetry.http_server import UPGRADE_SPAN, HTTPServerTelemetry
 from service.telemetry.instruments import Instruments
 from service.telemetry.late_spans import LatePolicy
+from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.sampling_rules import SamplingRule
 from service.telemetry.spans import FinishedSpans
@@ -37,7 +37,7 @@ class Server:
     url: str
     client: aiohttp.ClientSession
     finished: FinishedSpans
-    reader: InMemoryMetricReader
+    histograms: LocalHistograms
     telemetry: HTTPServerTelemetry
 
     def span(self) -> ReadableSpan:
@@ -47,11 +47,11 @@ class Server:
 
     def durations(self) -> list[dict[str, object]]:
         """Return the attributes of the recorded durations."""
-        data = self.reader.get_metrics_data()
-        if data is None:
-            return []
-        (metric,) = data.resource_metrics[0].scope_metrics[0].metrics
-        return [dict(point.attributes or {}) for point in metric.data.data_points]
+        return [
+            dict(point.attributes or {})
+            for metric in self.histograms.metrics(0, 1)
+            for point in metric.data.data_points
+        ]
 
 
 @asynccontextmanager
@@ -62,11 +62,11 @@ async def serve(
     sampling: MessageSampling | None = None,
 ) -> AsyncIterator[Server]:
     """Run an application on loopback with telemetry of the given sampling ratio."""
-    finished, reader = FinishedSpans(), InMemoryMetricReader()
+    finished, histograms = FinishedSpans(), LocalHistograms()
     tracers = TracerProvider(sampler=create_sampler(ratio), shutdown_on_exit=False)
     tracers.add_span_processor(finished)
-    meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
-    instruments = Instruments.create(tracers.get_tracer("test"), meter)
+    meter = NoOpMeter("test")
+    instruments = Instruments.create(tracers.get_tracer("test"), meter, histograms)
     telemetry = HTTPServerTelemetry(instruments, sampling or MessageSampling(ratio), SystemClock())
     telemetry.install(app)
     if outermost is not None:
@@ -76,7 +76,7 @@ async def serve(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as client:
-        yield Server(url, client, finished, reader, telemetry)
+        yield Server(url, client, finished, histograms, telemetry)
     await runner.cleanup()
 
 

@@ -74,3 +74,15 @@ def test_what_was_never_recorded_is_not_there():
     assert point.attributes == {"kind": "busy"}
     assert point.bucket_counts[bisect_left(BOUNDS, 0.5)] == 1
     assert (point.start_time_unix_nano, point.time_unix_nano) == (1, 2)
+
+
+def test_a_series_is_found_again_by_its_attributes():
+    """In whatever order they are given; numbers stay numbers."""
+    histogram = LocalHistograms().create(WAIT)
+
+    first = histogram.bound({"route": "/a", "status": 200})
+
+    assert histogram.bound({"route": "/a", "status": 200}) is first
+    assert histogram.bound({"status": 200, "route": "/a"}) is first
+    assert histogram.bound({"route": "/a", "status": 404}) is not first
+    assert first.attributes == {"route": "/a", "status": 200}
