@@ -6,10 +6,11 @@ the hub of every process that has subscribers. ``MemoryBroker`` is the one of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from opentelemetry.context import Context
 
@@ -54,7 +55,37 @@ class Message:
 
 
 class Broker(Protocol):
-    """What the gateway needs of the place where channels live."""
+    """What the gateway needs of the place where channels live; an async context manager.
+
+    A broker that cannot be reached raises ``ProtocolError`` 100 from whatever waits for it.
+    """
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Send what is waiting, and end."""
+
+    @property
+    def away(self) -> str:
+        """Why channels cannot be used now; empty when they can."""
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        """Call back whenever publications may have been missed, once they come again."""
+
+    async def open(self, channel: str) -> None:
+        """Have what is published to a channel delivered to the hub, from when this returns on.
+
+        Each call is undone by one ``close``, also a call that failed.
+        """
+
+    def close(self, channel: str) -> None:
+        """Undo one ``open``; does not wait."""
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Send a publication to all subscribers, and keep it first where the channel has history.
@@ -91,6 +122,32 @@ class MemoryBroker:
         self._streams = streams
         self._results = results
         self._presence = MemoryPresence()
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    @property
+    def away(self) -> str:
+        """Why channels cannot be used now: they always can."""
+        return ""
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        """Do nothing: nothing is ever missed."""
+
+    async def open(self, channel: str) -> None:
+        """Do nothing: all that is published goes to the hub."""
+
+    def close(self, channel: str) -> None:
+        """Do nothing."""
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Keep a publication and hand it to the hub, in one step of the event loop."""

@@ -216,6 +216,13 @@ class Hub:
         if channel is not None:
             self._lose_positions(channel)
 
+    def rewind(self, name: str, position: StreamPosition) -> None:
+        """Go on from a position before the one a channel had, because its stream lost some."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            self._lose_positions(channel)
+            channel.position = position
+
     def flush(self) -> None:
         """Send what waits in any channel."""
         for channel in self:

