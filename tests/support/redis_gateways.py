@@ -34,7 +34,7 @@ async def two_gateways(
     server: RedisServer, *, redis: dict[str, Any] | None = None, **settings: Any
 ) -> AsyncIterator[tuple[RunningGateway, RunningGateway]]:
     """Run two gateways on one Redis."""
-    broker = redis_settings(server.url, **(redis or {}))
+    broker = redis_settings(**{"url": server.url, **(redis or {})})
     async with AsyncExitStack() as stack:
         one, other = [
             await stack.enter_async_context(

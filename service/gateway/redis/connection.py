@@ -49,7 +49,8 @@ class RedisConnection:
             "db": 0 if sentinel else address.database,
             "username": username or None,
             "password": password or None,
-            "socket_timeout": timeout_s,
+            # Who reads and writes has deadlines; redis-py's own lose cancellations on Python 3.11.
+            "socket_timeout": None,
             "socket_connect_timeout": timeout_s,
             "protocol": 2,
             "driver_info": None,

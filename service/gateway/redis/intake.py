@@ -120,6 +120,7 @@ class Intake:
         self._leaving: Counter[bytes] = Counter()
         self._missing: set[bytes] = set()
         self._heard_at = clock.monotonic()
+        self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -128,6 +129,7 @@ class Intake:
 
     async def aclose(self) -> None:
         """Close the connection."""
+        self._closed = True
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -155,7 +157,9 @@ class Intake:
         self._filled.set()
 
     async def _run(self) -> None:
-        while True:
+        # A group of tasks that is failing swallows the cancellation of whoever waits for it, so
+        # there is a flag beside it.
+        while not self._closed:
             connection: RedisConnection | None = None
             try:
                 async with Deadline(self._clock, self._options.timeout_s):
@@ -170,7 +174,8 @@ class Intake:
                 self._connection = None
                 if connection is not None:
                     await connection.close()
-            await self._clock.sleep(self._backoff.next_s())
+            if not self._closed:
+                await self._clock.sleep(self._backoff.next_s())
 
     async def _serve(self, connection: RedisConnection) -> None:
         self._stats.connected += 1

@@ -159,6 +159,7 @@ class Link:
         self._sent: deque[Call] = deque()
         self._filled = asyncio.Event()
         self._heard_at = clock.monotonic()
+        self._closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -174,6 +175,7 @@ class Link:
             async with Deadline(self._clock, self._options.timeout_s):
                 while not self.fault and len(self):
                     await asyncio.wait([(self._queue or self._again or self._sent)[-1].answer])
+        self._closed = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -191,7 +193,9 @@ class Link:
         self._filled.set()
 
     async def _run(self) -> None:
-        while True:
+        # A group of tasks that is failing swallows the cancellation of whoever waits for it, so
+        # there is a flag beside it.
+        while not self._closed:
             connection: RedisConnection | None = None
             try:
                 async with Deadline(self._clock, self._options.timeout_s):
@@ -206,7 +210,8 @@ class Link:
             finally:
                 if connection is not None:
                     await connection.close()
-            await self._clock.sleep(self._backoff.next_s())
+            if not self._closed:
+                await self._clock.sleep(self._backoff.next_s())
 
     async def _serve(self, connection: RedisConnection) -> None:
         self._stats.connected += 1
