@@ -18,6 +18,7 @@ from service.gateway.channel import Keeper
 from service.gateway.channels import ChannelRule
 from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
+from service.gateway.peers import NoPeers, Peers
 from service.gateway.presence import MemoryPresence, PresentClient
 from service.gateway.streams import (
     MemoryStreams,
@@ -59,6 +60,10 @@ class Broker(Protocol):
 
     A broker that cannot be reached raises ``ProtocolError`` 100 from whatever waits for it.
     """
+
+    @property
+    def peers(self) -> Peers:
+        """The other processes that serve the same channels."""
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -114,14 +119,21 @@ class Broker(Protocol):
 
 
 class MemoryBroker:
-    """The broker of a single process: nothing here ever waits."""
+    """The broker of a single process: nothing here ever waits.
 
-    def __init__(self, hub: Hub, streams: MemoryStreams, results: IdempotencyCache) -> None:
-        """Deliver to a hub, keep in streams, and remember results."""
+    Attributes:
+        peers: There are none.
+    """
+
+    def __init__(
+        self, hub: Hub, streams: MemoryStreams, results: IdempotencyCache, node: str = ""
+    ) -> None:
+        """Deliver to a hub, keep in streams, and remember results, in a process of a name."""
         self._hub = hub
         self._streams = streams
         self._results = results
         self._presence = MemoryPresence()
+        self.peers = NoPeers(node)
 
     async def __aenter__(self) -> Self:
         """Begin."""

@@ -114,9 +114,9 @@ class Gateway:
         self.streams = MemoryStreams(
             max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
         )
-        self.redis_broker = self._create_redis_broker(settings, clock, random, instruments)
+        self.redis_broker = self._create_redis_broker(settings, node, clock, random, instruments)
         self.broker: Broker = self.redis_broker or MemoryBroker(
-            self.hub, self.streams, IdempotencyCache(clock)
+            self.hub, self.streams, IdempotencyCache(clock), node
         )
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
@@ -181,7 +181,7 @@ class Gateway:
             connections=self.connections,
             clock=clock,
             stats=self.stats,
-            node=node,
+            peers=self.broker.peers,
         )
 
     def application(self) -> web.Application:
@@ -219,7 +219,12 @@ class Gateway:
             yield
 
     def _create_redis_broker(
-        self, settings: GatewaySettings, clock: Clock, random: Random, instruments: Instruments
+        self,
+        settings: GatewaySettings,
+        node: str,
+        clock: Clock,
+        random: Random,
+        instruments: Instruments,
     ) -> RedisBroker | None:
         if settings.broker.type != "redis":
             return None
@@ -233,6 +238,7 @@ class Gateway:
             random=random,
             instruments=instruments,
             stats=self.stats,
+            node=node,
         )
 
     async def _health(self, request: web.Request) -> web.Response:

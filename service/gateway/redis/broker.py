@@ -37,6 +37,7 @@ from service.gateway.redis.envelope import (
     unseal,
 )
 from service.gateway.redis.link import CommandError, LinkOptions
+from service.gateway.redis.peers import RedisPeers
 from service.gateway.redis.presence import SharedPresence
 from service.gateway.redis.reception import Reception
 from service.gateway.redis.router import Router
@@ -56,6 +57,7 @@ class RedisBroker:
 
     Attributes:
         redis_stats: What became of connections and commands.
+        peers: The other processes on this Redis.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class RedisBroker:
         random: Random,
         instruments: Instruments,
         stats: GatewayStats,
+        node: str,
     ) -> None:
         """Prepare connections.
 
@@ -79,6 +82,7 @@ class RedisBroker:
             random: Spreads attempts to reconnect.
             instruments: Spans and the histogram of round trips.
             stats: Where publications are counted.
+            node: Name of this process.
         """
         self.redis_stats = RedisStats()
         self._hub = hub
@@ -111,6 +115,14 @@ class RedisBroker:
         self._presence = SharedPresence(
             self._router, self._keys, ttl_s=settings.presence_ttl, clock=clock
         )
+        self.peers = RedisPeers(
+            node,
+            self._router,
+            self._keys,
+            publish=self._reception.verbs.publish,
+            clock=clock,
+            stats=self.redis_stats,
+        )
         self._opened: dict[str, int] = {}
         self._channels: dict[bytes, str] = {}
         self._on_gap: list[Callable[[], None]] = []
@@ -119,9 +131,10 @@ class RedisBroker:
 
     async def __aenter__(self) -> Self:
         """Begin to connect; does not wait for it, and goes on until it succeeds."""
-        for part in (self._reception, self._router, self._presence):
+        for part in (self._reception, self._router, self._presence, self.peers):
             await self._parts.enter_async_context(part)
-        self._reception.want(self._keys.control(), 0)
+        for topic in self.peers.topics:
+            self._reception.want(topic, 0)
         return self
 
     async def __aexit__(
@@ -284,6 +297,9 @@ class RedisBroker:
     def received(self, topic: bytes, message: bytes) -> None:
         """Take a message from Redis."""
         channel = self._channels.get(topic)
+        if topic in self.peers.topics:
+            self.peers.received(message)
+            return
         if channel is None:
             return  # the last subscriber left while it was on its way
         try:

@@ -148,6 +148,6 @@ class Keys:
         """Return the topic of pub/sub that carries a channel."""
         return self.of("channel", channel).encode()
 
-    def control(self) -> bytes:
-        """Return the topic over which processes talk to each other; it is in partition 0."""
-        return f"{self._prefix}.{{0}}.control".encode()
+    def control(self, name: str) -> bytes:
+        """Return a key or topic that is about processes and not channels; in partition 0."""
+        return f"{self._prefix}.{{0}}.control.{name}".encode()
