@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 from redis.asyncio import Redis
 
@@ -35,7 +35,11 @@ class RedisServer:
     """
 
     def __init__(
-        self, *options: str, program: Path | None = None, keep_data: bool = True, port: int = 0
+        self,
+        *options: str,
+        program: Path | None = None,
+        keep_data: bool = True,
+        sentinel: bool = False,
     ) -> None:
         """Prepare a server.
 
@@ -43,9 +47,10 @@ class RedisServer:
             options: More of its command line.
             program: Which one; Valkey by default.
             keep_data: Whether every write is on disk before it is answered.
-            port: Where it listens; 0 picks a free one.
+            sentinel: Whether it keeps no data and watches other servers.
         """
-        self.port = port or unused_port()
+        self.port = unused_port()
+        self._sentinel = sentinel
         self._program = program or valkey_program()
         self._options = options
         self._keep_data = keep_data
@@ -81,12 +86,18 @@ class RedisServer:
 
     def start(self) -> None:
         """Start it and wait until it takes connections and has read its data."""
+        if self._sentinel:
+            (self._directory / "sentinel.conf").touch()
+            configuration = [str(self._directory / "sentinel.conf"), "--sentinel"]
+        else:
+            configuration = ["--save", ""]
         data = ("--appendonly", "yes", "--appendfsync", "always") if self._keep_data else ()
         with (self._directory / "log").open("a") as log:
             self._process = subprocess.Popen(
                 [
                     self._program,
-                    *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+                    *configuration,
+                    *("--port", str(self.port), "--bind", "127.0.0.1"),
                     *("--dir", str(self._directory), "--daemonize", "no"),
                     *data,
                     *self._options,
@@ -136,8 +147,8 @@ class RedisServer:
         return _ask(self.port, words)[0]
 
     def lines(self, *words: str) -> list[str]:
-        """Send it a command and return the texts of its answer."""
-        return [line for line in _ask(self.port, words) if line[:1] not in ("*", "$")]
+        """Send it a command and return the lines of its answer."""
+        return _ask(self.port, words)
 
     def wait_for(self, text: str, *words: str) -> None:
         """Ask it until its answer holds a text."""
@@ -146,6 +157,22 @@ class RedisServer:
             if time.monotonic() > deadline:
                 raise UnavailableError(f"{text} was not there after {_START_TIMEOUT_S:g} s")
             time.sleep(_POLL_S)
+
+    def wait_for_offset_of(self, master: RedisServer) -> None:
+        """Wait until this replica has everything its master has."""
+        (offset,) = (
+            line.removeprefix("master_repl_offset:")
+            for line in master.lines("INFO", "replication")
+            if line.startswith("master_repl_offset:")
+        )
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            for line in self.lines("INFO", "replication"):
+                name, _, value = line.partition(":")
+                if name == "slave_repl_offset" and int(value) >= int(offset):
+                    return
+            time.sleep(_POLL_S)
+        raise UnavailableError("the replica did not catch up")
 
     def _wait(self) -> None:
         assert self._process is not None
@@ -191,10 +218,19 @@ def _installed(*names: str) -> Path:
 
 
 def _ask(port: int, words: tuple[str, ...]) -> list[str]:
-    """Return the lines of an answer."""
+    """Return the lines of an answer: statuses, errors and numbers with their sign, then texts."""
     request = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
-    # The server hangs up after QUIT, which ends the answer whatever it is made of.
     with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-        connection.sendall(f"{request}*1\r\n$4\r\nQUIT\r\n".encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b""))
-    return answer.decode().splitlines()[:-1] or [""]
+        connection.sendall(request.encode())
+        with connection.makefile("rb") as stream:
+            return _read(stream) or [""]
+
+
+def _read(stream: BinaryIO) -> list[str]:
+    line = stream.readline().decode().strip()
+    kind, size = line[:1], line[1:]
+    if kind == "*":
+        return [text for _ in range(int(size)) for text in _read(stream)]
+    if kind == "$":
+        return stream.read(int(size) + 2).decode().splitlines() if int(size) >= 0 else []
+    return [line]

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 import pytest
 
 from service.gateway.redis.topology import PARTITIONS, partition_of
-from tests.support.gateway import RunningGateway
+from tests.support.gateway import RunningGateway, until
 from tests.support.process import unused_port
 from tests.support.redis import RedisServer
 from tests.support.redis_gateways import broker_of, two_gateways
@@ -137,3 +137,56 @@ def move_slot(nodes: list[RedisServer], key: str) -> None:
         nodes[source].command("MIGRATE", "127.0.0.1", port, name, "0", "5000")
     for index in (target, source):
         nodes[index].command("CLUSTER", "SETSLOT", slot, "NODE", ids[target])
+
+
+@pytest.fixture
+def watched() -> Iterator[tuple[RedisServer, RedisServer, RedisServer]]:
+    """A master, its replica, and a sentinel that watches both."""
+    with ExitStack() as stack:
+        at_once = ("--repl-diskless-sync-delay", "0")
+        master = stack.enter_context(RedisServer(*at_once, keep_data=False))
+        replica = stack.enter_context(
+            RedisServer("--replicaof", "127.0.0.1", str(master.port), keep_data=False)
+        )
+        sentinel = stack.enter_context(RedisServer(keep_data=False, sentinel=True))
+        sentinel.command("SENTINEL", "MONITOR", "main", "127.0.0.1", str(master.port), "1")
+        for option, value in (("down-after-milliseconds", "300"), ("failover-timeout", "3000")):
+            sentinel.command("SENTINEL", "SET", "main", option, value)
+        replica.wait_for("master_link_status:up", "INFO", "replication")
+        master.command("SET", "ready", "1")
+        sentinel.wait_for(str(replica.port), "SENTINEL", "REPLICAS", "main")
+        yield master, replica, sentinel
+
+
+async def test_sentinels_name_the_new_master(watched):
+    """When the master dies its replica goes on, with what it has."""
+    master, replica, sentinel = watched
+    url = f"redis+sentinel://127.0.0.1:1,127.0.0.1:{sentinel.port}/main"
+    async with two_gateways(master, redis={"url": url}) as (one, other):
+        async with other.client() as client:
+            await client.subscribe("news")
+            assert await published(one, "news", 1) == 1
+            assert await client.published() == 1
+            await asyncio.to_thread(replica.wait_for_offset_of, master)
+            master.kill()
+
+            assert await published(one, "news", 2) == 2
+            push = (await client.reply())["push"]
+            if "unsubscribe" in push:  # it was published before the connection was restored
+                await client.subscribe("news")
+                push = {"pub": await last_of(one, "news")}
+            assert push["pub"] == {"data": 2, "offset": 2}
+
+
+async def last_of(running: RunningGateway, channel: str) -> object:
+    """Return the newest publication that is kept."""
+    request = {"channel": channel, "limit": 1, "reverse": True}
+    return (await running.api("history", request))["result"]["publications"][0]
+
+
+async def test_a_master_nobody_knows_is_named():
+    """The reason says which sentinel was asked and what it said."""
+    with RedisServer(keep_data=False, sentinel=True) as sentinel:
+        url = f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
+        async with two_gateways(sentinel, redis={"url": url}) as (one, _):
+            await until(lambda: f"{sentinel.port} does not know other" in one.gateway.broker.away)
