@@ -16,6 +16,7 @@ from alerts.clock import Clock
 from service.deadline import Deadline
 from service.gateway.broker import Broker
 from service.gateway.channel import Channel
+from service.gateway.codes import ProtocolError
 from service.gateway.hub import Hub
 from service.gateway.streams import StreamQuery
 
@@ -101,5 +102,9 @@ class PositionCheck:
             self._due.clear()
             try:
                 await self.check()
+            except ProtocolError as error:
+                _LOG.warning("the positions of subscribers could not be checked: %s", error)
+                await self._clock.sleep(_SECOND_LOOK_S)
+                self._due.set()
             except Exception:  # noqa: BLE001 - the next look is due anyway
                 _LOG.exception("the positions of subscribers could not be checked")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -26,6 +26,19 @@ Reply = Any
 
 FAILURES: Final = (RedisError, OSError, EOFError, TimeoutError)
 """What a connection that is lost, refused or of no use raises."""
+
+
+class ServerConnection(Protocol):
+    """An open connection, as those see it who send commands over it."""
+
+    async def write(self, commands: Iterable[Command]) -> None:
+        """Send commands in order."""
+
+    async def read(self) -> Reply:
+        """Return the next reply, however long it takes; an error of the server is a reply."""
+
+    async def close(self) -> None:
+        """End the connection without waiting for anything."""
 
 
 class RedisConnection:

@@ -20,7 +20,7 @@ from redis.exceptions import ResponseError
 from alerts.clock import Clock
 from service.deadline import Deadline
 from service.gateway.limited_log import LimitedLog
-from service.gateway.redis.connection import FAILURES, Command, RedisConnection, Reply
+from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
 from service.gateway.redis.link import Backoff, LinkOptions
 from service.gateway.redis.stats import RedisStats
 
@@ -92,7 +92,7 @@ class Intake:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[RedisConnection]],
+        connect: Callable[[], Awaitable[ServerConnection]],
         listener: Listener,
         options: LinkOptions,
         verbs: Verbs,
@@ -112,7 +112,7 @@ class Intake:
         self._backoff = backoff
         self._stats = stats
         self._log = LimitedLog(_LOG, clock)
-        self._connection: RedisConnection | None = None
+        self._connection: ServerConnection | None = None
         self._outgoing: list[tuple[str, Topic]] = []
         self._filled = asyncio.Event()
         # Commands on their way by topic: an old confirmation must not pass for a new one.
@@ -160,7 +160,7 @@ class Intake:
         # A group of tasks that is failing swallows the cancellation of whoever waits for it, so
         # there is a flag beside it.
         while not self._closed:
-            connection: RedisConnection | None = None
+            connection: ServerConnection | None = None
             try:
                 async with Deadline(self._clock, self._options.timeout_s):
                     connection = await self._connect()
@@ -177,7 +177,7 @@ class Intake:
             if not self._closed:
                 await self._clock.sleep(self._backoff.next_s())
 
-    async def _serve(self, connection: RedisConnection) -> None:
+    async def _serve(self, connection: ServerConnection) -> None:
         self._stats.connected += 1
         self._heard_at = self._clock.monotonic()
         self._connection = connection
@@ -196,7 +196,7 @@ class Intake:
         finally:
             self._stats.connected -= 1
 
-    async def _write(self, connection: RedisConnection) -> None:
+    async def _write(self, connection: ServerConnection) -> None:
         while True:
             await self._filled.wait()
             self._filled.clear()
@@ -211,7 +211,7 @@ class Intake:
                 ]
             await connection.write(commands)
 
-    async def _read(self, connection: RedisConnection) -> None:
+    async def _read(self, connection: ServerConnection) -> None:
         turn = 0
         while True:
             self._take(await connection.read())
@@ -271,7 +271,7 @@ class Intake:
         self._log.write(logging.WARNING, "no messages from the broker: %s", self.fault)
         self._listener.lost()
 
-    async def _guard(self, connection: RedisConnection) -> None:
+    async def _guard(self, connection: ServerConnection) -> None:
         """Ask for a sign of life when it is quiet.
 
         Raises:

@@ -31,7 +31,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from alerts.clock import Clock
 from service.deadline import Deadline
 from service.gateway.limited_log import LimitedLog
-from service.gateway.redis.connection import FAILURES, Command, RedisConnection, Reply
+from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
 from service.gateway.redis.scripts import SCRIPTS, Script
 from service.gateway.redis.stats import RedisStats
 
@@ -136,7 +136,7 @@ class Link:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[RedisConnection]],
+        connect: Callable[[], Awaitable[ServerConnection]],
         owner: Owner,
         options: LinkOptions,
         *,
@@ -196,7 +196,7 @@ class Link:
         # A group of tasks that is failing swallows the cancellation of whoever waits for it, so
         # there is a flag beside it.
         while not self._closed:
-            connection: RedisConnection | None = None
+            connection: ServerConnection | None = None
             try:
                 async with Deadline(self._clock, self._options.timeout_s):
                     connection = await self._connect()
@@ -213,7 +213,7 @@ class Link:
             if not self._closed:
                 await self._clock.sleep(self._backoff.next_s())
 
-    async def _serve(self, connection: RedisConnection) -> None:
+    async def _serve(self, connection: ServerConnection) -> None:
         self._stats.connected += 1
         self.fault = ""
         self._backoff.reset()
@@ -227,7 +227,7 @@ class Link:
         finally:
             self._stats.connected -= 1
 
-    async def _write(self, connection: RedisConnection) -> None:
+    async def _write(self, connection: ServerConnection) -> None:
         while True:
             await self._filled.wait()
             commands: list[Command] = []
@@ -238,13 +238,15 @@ class Link:
                 if call.asking:
                     commands.append(_ASKING)
                 commands.append(call.command())
+                if not self._sent:
+                    self._heard_at = self._clock.monotonic()  # nothing was to be heard till now
                 self._sent.append(call)
             if not self._again and not self._queue:
                 self._filled.clear()
             if commands:
                 await connection.write(commands)
 
-    async def _read(self, connection: RedisConnection) -> None:
+    async def _read(self, connection: ServerConnection) -> None:
         while True:
             reply = await connection.read()
             if not self._sent:
@@ -294,7 +296,7 @@ class Link:
         while True:
             await self._clock.sleep(min(timeout_s, interval_s) / 4)
             now = self._clock.monotonic()
-            if self._sent and self._sent[0].asked_at + timeout_s <= now:
+            if self._sent and self._heard_at + timeout_s <= now:
                 raise TimeoutError(f"no answer within {timeout_s:g} s")
             if not len(self) and self._heard_at + interval_s <= now:
                 future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -312,7 +314,7 @@ class Link:
                     calls.popleft().fail("away", f"the broker is away: {self.fault or 'too slow'}")
 
 
-async def _teach(connection: RedisConnection) -> None:
+async def _teach(connection: ServerConnection) -> None:
     """Have a server know all scripts, so that their names are enough from now on."""
     await connection.write([("SCRIPT", "LOAD", script.source) for script in SCRIPTS])
     for _ in SCRIPTS:

@@ -166,7 +166,10 @@ class Router:
         self._on_change()
 
     def _send(self, call: Call) -> None:
-        self._link(self._topology.node(call.partition)).send(call)
+        if self._closed:
+            call.fail("away", "the broker is closed")
+        else:
+            self._link(self._topology.node(call.partition)).send(call)
 
     def _link(self, node: str) -> Link:
         link = self._links.get(node)
