@@ -1,12 +1,14 @@
 """Redis in its other arrangements: a socket, a cluster, a master behind sentinels."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import ExitStack
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 
 import pytest
 
 from service.gateway.redis.topology import PARTITIONS, partition_of
+from tests.support.certificates import Certificates
 from tests.support.gateway import RunningGateway, until
 from tests.support.process import unused_port
 from tests.support.redis import RedisServer
@@ -43,6 +45,42 @@ async def test_a_socket_and_a_password(tmp_path):
                 await published(one, "news", 1)
 
                 assert await client.published() == 1
+
+
+async def test_tls(tmp_path):
+    """With a certificate of an authority that the URL names, and never with another one."""
+    certificates = Certificates.make(tmp_path)
+    with RedisServer(keep_data=False) as server:
+        async with tls_in_front_of(server, certificates.server) as port:
+            url = f"rediss://localhost:{port}"
+            trusting = {"url": f"{url}?ssl_ca_certs={certificates.ca_file}"}
+            async with two_gateways(server, redis=trusting) as (one, other):
+                async with other.client() as client:
+                    await client.subscribe("news")
+                    await published(one, "news", 1)
+                    assert await client.published() == 1
+            async with two_gateways(server, redis={"url": url}) as (one, _):
+                await until(lambda: "certificate" in one.gateway.broker.away.lower())
+
+
+@asynccontextmanager
+async def tls_in_front_of(server: RedisServer, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """Take TLS connections on a port and pass on what is in them."""
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        back_reader, back_writer = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(copy(reader, back_writer), copy(back_reader, writer))
+
+    relay = await asyncio.start_server(serve, "localhost", 0, ssl=context)
+    async with relay:
+        yield relay.sockets[0].getsockname()[1]
 
 
 @pytest.fixture(scope="module")
