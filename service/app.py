@@ -30,25 +30,30 @@ from alerts.rules.evidence import TraceEvidence
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
+from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
+from service.checking import doubts, read_configured, read_reloaded
 from service.codec import encode
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.data_directory import DataDirectory
-from service.documents import Documents, read_documents
+from service.documents import Documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
-from service.health.checks import Check, configured_checks
+from service.health.api import health_routes
+from service.health.checks import configured_checks
+from service.health.configuring import ConfiguredChecks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
-from service.health.probes.connections import ConnectionsProbe
-from service.health.probes.http_pool import HTTPPoolProbe
+from service.health.observation import CheckObservation, UptimeObservation
+from service.health.own_checks import OwnParts, own_checks
+from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
+from service.health.state import CheckStatus
 from service.lifecycle import Parts
 from service.listener import Listener
+from service.log_api import log_routes
 from service.observation import (
     AlertObservation,
-    CheckObservation,
     JobObservation,
     PoolObservation,
     ReloadObservation,
@@ -57,7 +62,9 @@ from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
 from service.query_api import query_routes
-from service.reloading import Reloader
+from service.receiving.observation import ReceiverObservation
+from service.receiving.receiver import Receiver
+from service.reloading import ReloadedParts, Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
@@ -66,6 +73,7 @@ from service.telemetry.providers import Telemetry
 _LOG: Final = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
+_ROLL_UP_INTERVAL_S: Final = 3600.0
 
 
 class App:
@@ -145,6 +153,19 @@ class App:
             tracer_provider=self.telemetry.tracer_provider,
             clock=self._clock,
         )
+        # Checks of their own: a thousand that hang keep no notification waiting.
+        self._check_pool = HTTPConnectionPool(
+            settings.pools.http.model_copy(
+                update={
+                    "max_connections": settings.health.max_concurrent,
+                    "max_connections_per_host": settings.health.max_concurrent,
+                }
+            ),
+            instruments=instruments,
+            tracer_provider=self.telemetry.tracer_provider,
+            clock=self._clock,
+            name="checks",
+        )
         self.gateway = Gateway(
             settings.gateway,
             settings.batching,
@@ -157,15 +178,28 @@ class App:
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(
-            scheduler=self.scheduler, clock=self._clock, instruments=instruments
+            scheduler=self.scheduler,
+            clock=self._clock,
+            instruments=instruments,
+            max_concurrent=settings.health.max_concurrent,
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
+        self._receiver = Receiver(
+            settings.telemetry.receiver,
+            store=self.store,
+            retention_s=settings.alerts.retention,
+            clock=self._clock,
+            is_ready=lambda: self._started,
+        )
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
         self._locate = locate
         self.alerting: Alerting
+        self._database: Database
+        self._recorder: HealthRecorder
+        self._checks: ConfiguredChecks
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -226,8 +260,8 @@ class App:
     async def reload(self) -> str:
         """Read settings, rules and routes again and return what changed, for people.
 
-        Rules and routes take effect, see ``service.reloading.RELOADABLE``; of other settings the
-        log says that they wait for a restart.
+        Rules, routes and keys take effect, see ``service.reloading.RELOADABLE``; of other settings
+        the log says that they wait for a restart.
 
         Raises:
             ConfigurationError: Something in the files is wrong; nothing was changed.
@@ -252,7 +286,9 @@ class App:
             "telemetry", self.telemetry, stop_timeout_s=settings.telemetry.shutdown_timeout + 2
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
+        await parts.start("HTTP pool of checks", self._check_pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
+        await parts.start("metrics receiver", self._receiver, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
         # later is rare, and a start that fails must not touch the state of a process that runs.
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
@@ -261,17 +297,32 @@ class App:
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
+        # In the database that alerting has opened, and closes after this.
+        self._recorder = HealthRecorder(
+            CheckHistory(self._database),
+            clock=self._clock,
+            retention=Retention(settings.health.keep_results, settings.health.keep_history),
+        )
+        await parts.start("check history", self._recorder, stop_timeout_s=5)
+        self.monitor.add_listener(self._recorder.listen)
+        self._checks = self._configured_checks(await self._recorder.load())
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
             reread=self._reread,
             load=self._load_documents,
-            alerting=self.alerting,
-            jobs=self._rule_jobs,
+            parts=ReloadedParts(
+                gateway=self.gateway,
+                alerting=self.alerting,
+                jobs=self._rule_jobs,
+                checks=self._checks,
+                log_levels=self.telemetry.log_levels,
+            ),
             clock=self._clock,
         )
         self._add_jobs()
         self._observe()
+        await parts.start("health checks", self.monitor, stop_timeout_s=5)
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
         # The first to go: clients are drained while everything else is still running.
         await parts.start(
@@ -283,12 +334,13 @@ class App:
         url = settings.storage_url
         if not url:
             url = f"sqlite:///{self._data.private_file('gatewatch.db').absolute()}"
+        self._database = Database(url)
         return Alerting(
             engine=self.engine,
             store=self.store,
             groups=self._rules,
             routing=self._routing,
-            database=Database(url),
+            database=self._database,
             transport=PoolTransport(self._pool),
             clock=self._clock,
             random=self._random,
@@ -316,33 +368,26 @@ class App:
         """Return how long after the start every check has run and its result was collected."""
         health = self.settings.health
         slowest_s = max(
-            (check.timeout_s for check in configured_checks(health, self._pool)), default=0.0
+            (check.timeout_s for check in configured_checks(health, self._check_pool)), default=0.0
         )
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
-    def _load_documents(self, alerts: AlertsSettings) -> Documents:
+    def _load_documents(self, settings: Settings) -> Documents:
         try:
-            return read_documents(alerts, self.engine)
+            return read_reloaded(settings, engine=self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
-        interval_s = self.settings.health.interval
-        self.monitor.add(
-            Check(CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), interval_s)
-        )
-        self.monitor.add(
-            Check(
-                HTTP_POOL_CHECK,
-                HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
-                interval_s,
-            )
-        )
-        for check in configured_checks(self.settings.health, self._pool):
-            self.monitor.add(check)
+        self._checks.start()
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
+        )
+        self.scheduler.add_job("check history", self._write_checks, interval_s=WRITE_INTERVAL_S)
+        self.scheduler.add_job("check uptime", self._measure_checks, interval_s=60.0)
+        self.scheduler.add_job(
+            "check roll-up", self._roll_up_checks, interval_s=_ROLL_UP_INTERVAL_S
         )
         self.scheduler.add_job(
             "series snapshot",
@@ -353,9 +398,40 @@ class App:
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
         )
 
+    def _configured_checks(self, known: Mapping[str, CheckStatus]) -> ConfiguredChecks:
+        health = self.settings.health
+        return ConfiguredChecks(
+            self.monitor,
+            health,
+            built_in=own_checks(
+                health,
+                OwnParts(
+                    connections=self.gateway.connections,
+                    pool=self._pool,
+                    database=self._database,
+                    queues=self.telemetry.queues,
+                    take_worst_lag=self.telemetry.take_worst_lag,
+                    data_directory=self._data.path,
+                    clock=self._clock,
+                ),
+            ),
+            build=lambda settings: configured_checks(settings, self._check_pool),
+            forget=self._recorder.forget,
+            known=known,
+        )
+
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
         await self.alerting.keep_house()
+
+    async def _write_checks(self, _slot_s: float) -> None:
+        await self._recorder.write()
+
+    async def _measure_checks(self, _slot_s: float) -> None:
+        await self._recorder.measure()
+
+    async def _roll_up_checks(self, _slot_s: float) -> None:
+        await self._recorder.keep_house()
 
     async def _save_series(self, _slot_s: float) -> None:
         await asyncio.to_thread(self._snapshot.save)
@@ -386,17 +462,19 @@ class App:
         GatewayObservation(self.gateway).register(observers)
         self._requests.observe(observers)
         PoolObservation(self._pool).register(observers)
+        PoolObservation(self._check_pool).register_pool(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
+        UptimeObservation(self.monitor, self._recorder).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
+        ReceiverObservation(self._receiver).register(observers)
         self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
         settings = self.settings.operations
         application = create_operations_app(
             OperationsParts(
-                monitor=self.monitor,
                 scheduler=self.scheduler,
                 readiness=self.readiness,
                 render_metrics=self.telemetry.render_metrics,
@@ -411,10 +489,16 @@ class App:
                     store=self.store,
                     find_rules=lambda: self.alerting if self._started else None,
                     collection=self.telemetry.collection,
+                    received=lambda: self._receiver.metadata,
                     pool=self._queries,
                     clock=self._clock,
                 ),
+                *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+                *self._receiver.routes(),
+                *health_routes(
+                    self.monitor, lambda: self._recorder if self._started else None, self._clock
+                ),
             ],
         )
         self._requests.install(application)

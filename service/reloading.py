@@ -13,21 +13,27 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
+from service.gateway.gateway import Gateway
+from service.health.configuring import ConfiguredChecks
 from service.rule_jobs import RuleJobs
+from service.telemetry.log_levels import LogLevels
 
 _LOG: Final = logging.getLogger(__name__)
 
-RELOADABLE: Final = frozenset(
-    f"alerts.{name}"
-    for name in (
-        "rule_files",
-        "default_rules",
-        "evaluation_interval",
-        "alertmanager_config",
-        "channel_folders",
+_KEYS: Final = frozenset(f"gateway.{name}" for name in ("api_key", "token", "subscription_token"))
+RELOADABLE: Final = _KEYS | frozenset(
+    (
+        "alerts.rule_files",
+        "alerts.default_rules",
+        "alerts.evaluation_interval",
+        "alerts.alertmanager_config",
+        "alerts.channel_folders",
+        "health.checks",
+        "health.maintenance",
+        "telemetry.log_level",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -50,15 +56,34 @@ class ReloadStats:
     read_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadedParts:
+    """The parts that use what was read again.
+
+    Attributes:
+        gateway: Gets the keys.
+        alerting: Gets rules and routes.
+        jobs: The jobs of the rule groups.
+        checks: The health checks.
+        log_levels: How much is logged.
+    """
+
+    gateway: Gateway
+    alerting: Alerting
+    jobs: RuleJobs
+    checks: ConfiguredChecks
+    log_levels: LogLevels
+
+
 class Reloader:
-    """Reads settings, rules and routes again and has the parts use them.
+    """Reads settings, rules, routes, checks and keys again and has the parts use them.
 
     Args:
         settings: The settings the process was started with.
         reread: Reads the settings again; raises ConfigurationError.
-        load: Reads rules and routes off the event loop; raises ConfigurationError.
-        alerting: Gets them.
-        jobs: The jobs of the rule groups.
+        load: Reads rules and routes off the event loop; raises ConfigurationError also for keys
+            of tokens that cannot be used.
+        parts: Use what was read.
         clock: The time of day.
     """
 
@@ -67,17 +92,15 @@ class Reloader:
         settings: Settings,
         *,
         reread: Callable[[], Settings],
-        load: Callable[[AlertsSettings], Documents],
-        alerting: Alerting,
-        jobs: RuleJobs,
+        load: Callable[[Settings], Documents],
+        parts: ReloadedParts,
         clock: Clock,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
-        self._settings = settings
+        self._settings = self._latest = settings
         self._reread = reread
         self._load = load
-        self._alerting = alerting
-        self._jobs = jobs
+        self._parts = parts
         self._clock = clock
         self._lock = asyncio.Lock()
 
@@ -104,15 +127,26 @@ class Reloader:
             return report
 
     async def _reload(self) -> str:
+        parts = self._parts
         settings = await asyncio.to_thread(self._reread)
-        rules, routing = await asyncio.to_thread(self._load, settings.alerts)
-        reloaded = await self._alerting.reload(rules, routing)
-        self._jobs.sync()
+        rules, routing = await asyncio.to_thread(self._load, settings)
+        keys = parts.gateway.prepare_keys(settings.gateway)
+        plan = parts.checks.plan(settings.health)
+        reloaded = await parts.alerting.reload(rules, routing)
+        parts.jobs.sync()
+        parts.checks.apply(plan)
+        await parts.gateway.use_keys(keys)
+        parts.log_levels.change(settings.telemetry.log_level)
+        report = f"{reloaded}; {plan}"
+        changed = [name for name in differing(self._latest, settings) if name in _KEYS]
+        self._latest = settings
+        if changed:
+            report += f"; other keys: {', '.join(changed)}"
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
         if not waiting:
-            return str(reloaded)
+            return report
         _LOG.warning("changed, but in effect only after a restart: %s", ", ".join(waiting))
-        return f"{reloaded}; in effect only after a restart: {', '.join(waiting)}"
+        return f"{report}; in effect only after a restart: {', '.join(waiting)}"
 
 
 def differing(before: Settings, after: Settings) -> list[str]:

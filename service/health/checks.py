@@ -11,6 +11,7 @@ from alerts.clock import Clock
 from alerts.durations import format_duration
 from service.config.health_settings import HealthSettings
 from service.deadline import Deadline
+from service.health.maintenance import Maintenance, configured_maintenance
 from service.health.probes.http import HTTPProbe
 from service.health.state import ProbeResult, Thresholds
 from service.pools.http import HTTPConnectionPool
@@ -39,6 +40,9 @@ class Check:
         interval_s: Seconds between runs.
         timeout_s: Seconds one run may take.
         thresholds: How many results in a row change the state.
+        group: The group it belongs to; empty: none.
+        depends_on: Names of the checks it needs.
+        maintenance: When what it finds says nothing.
     """
 
     name: str
@@ -46,6 +50,9 @@ class Check:
     interval_s: float = 60.0
     timeout_s: float = 10.0
     thresholds: Thresholds = field(default_factory=Thresholds)
+    group: str = ""
+    depends_on: tuple[str, ...] = ()
+    maintenance: Maintenance = field(default_factory=Maintenance)
 
 
 def configured_checks(settings: HealthSettings, pool: HTTPConnectionPool) -> tuple[Check, ...]:
@@ -57,6 +64,9 @@ def configured_checks(settings: HealthSettings, pool: HTTPConnectionPool) -> tup
             interval_s=settings.interval if each.interval is None else each.interval,
             timeout_s=each.timeout,
             thresholds=Thresholds(each.failure_threshold, each.success_threshold),
+            group=each.group,
+            depends_on=each.depends_on,
+            maintenance=configured_maintenance((*settings.maintenance, *each.maintenance)),
         )
         for each in settings.checks
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 from pathlib import Path
@@ -140,3 +141,57 @@ def test_what_differs() -> None:
     after = Settings.model_validate({"gateway": {"port": 1}, "alerts": {"retention": "2h"}})
 
     assert differing(before, after) == ["gateway.port", "alerts.retention"]
+
+
+async def test_keys(tmp_path: Path) -> None:
+    """Keys of tokens and of the server API are taken over; a bad one is refused with its place."""
+    write_rules(tmp_path)
+
+    def with_keys(**keys: Any) -> dict[str, Any]:
+        return {**SETTINGS, "gateway": keys}
+
+    async with serving(tmp_path, with_keys(token={"hmac_secret": "a" * 32})) as process:
+        write_settings(tmp_path, with_keys(token={"rsa_public_key": "x"}, api_key="new"))
+        status, text = await reload(process)
+        assert (status, "gateway.token.rsa_public_key" in text) == (500, True)
+        assert (await process.post("info", {}))[0] == 200
+
+        changed = with_keys(token={"hmac_secret": "b" * 32}, api_key="new", port=0)
+        write_settings(tmp_path, changed)
+        status, text = await reload(process)
+        assert status == 200
+        assert "other keys: gateway.api_key, gateway.token" in text
+        assert "restart" not in text
+        assert "b" * 32 not in text
+        assert (await process.post("info", {}))[0] == 401
+        headers = {"X-API-Key": "new"}
+        assert (await process.post("info", {}, **headers))[0] == 200
+
+        assert "other keys" not in (await reload(process))[1]
+
+
+async def test_checks(tmp_path: Path) -> None:
+    """New checks run, gone ones are gone, bad ones change nothing; the others are left alone."""
+
+    def checks(*names: str) -> dict[str, Any]:
+        url = "http://127.0.0.1:9/"
+        return {
+            **SETTINGS,
+            "health": {"checks": [{"name": n, "http": {"url": url}} for n in names]},
+        }
+
+    async def there_are(process: GatewatchProcess) -> set[str]:
+        found = json.loads(await process.operations("/health/checks"))["checks"]
+        return {check["name"] for check in found if check["target"].startswith("GET")}
+
+    write_rules(tmp_path)
+    async with serving(tmp_path, checks("kept", "old")) as process:
+        write_settings(tmp_path, checks("kept", "new"))
+        status, text = await reload(process)
+        assert (status, "checks: 1 unchanged, 0 changed, 1 added, 1 removed" in text) == (200, True)
+        assert await there_are(process) == {"kept", "new"}
+
+        write_settings(tmp_path, checks("kept", "http-pool"))
+        status, text = await reload(process)
+        assert (status, "http-pool is a built-in check; rename yours" in text) == (500, True)
+        assert await there_are(process) == {"kept", "new"}

@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from service.gateway.redis.broker import RedisBroker
-from tests.support.gateway import RunningGateway, running_gateway
+from tests.support.gateway import RunningGateway, running_gateway, until
 from tests.support.redis import RedisServer
 
 KEPT = {
@@ -31,9 +31,13 @@ def redis_settings(url: str, **more: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def two_gateways(
-    server: RedisServer, *, redis: dict[str, Any] | None = None, **settings: Any
+    server: RedisServer,
+    *,
+    redis: dict[str, Any] | None = None,
+    ready: bool = True,
+    **settings: Any,
 ) -> AsyncIterator[tuple[RunningGateway, RunningGateway]]:
-    """Run two gateways on one Redis."""
+    """Run two gateways on one Redis; they can use it, unless it is not to be waited for."""
     broker = redis_settings(**{"url": server.url, **(redis or {})})
     async with AsyncExitStack() as stack:
         one, other = [
@@ -42,6 +46,8 @@ async def two_gateways(
             )
             for _ in range(2)
         ]
+        if ready:
+            await until(lambda: not one.gateway.broker.away and not other.gateway.broker.away)
         yield one, other
 
 

@@ -59,7 +59,7 @@ async def test_tls(tmp_path):
                     await client.subscribe("news")
                     await published(one, "news", 1)
                     assert await client.published() == 1
-            async with two_gateways(server, redis={"url": url}) as (one, _):
+            async with two_gateways(server, redis={"url": url}, ready=False) as (one, _):
                 await until(lambda: "certificate" in one.gateway.broker.away.lower())
 
 
@@ -226,5 +226,5 @@ async def test_a_master_nobody_knows_is_named():
     """The reason says which sentinel was asked and what it said."""
     with RedisServer(keep_data=False, sentinel=True) as sentinel:
         url = f"redis+sentinel://127.0.0.1:{sentinel.port}/other"
-        async with two_gateways(sentinel, redis={"url": url}) as (one, _):
+        async with two_gateways(sentinel, redis={"url": url}, ready=False) as (one, _):
             await until(lambda: f"{sentinel.port} does not know other" in one.gateway.broker.away)
