@@ -46,7 +46,6 @@ from service.gateway.redis.stats import RedisStats
 from service.gateway.redis.topology import partition_of, topology_of
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
-from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
 
 _LOG: Final = logging.getLogger(__name__)
@@ -80,14 +79,14 @@ class RedisBroker:
             position_ttl_s: How long the position of an unused channel is remembered.
             clock: Time and timers.
             random: Spreads attempts to reconnect.
-            instruments: Spans and the histogram of round trips.
+            instruments: The histogram of round trips.
             stats: Where publications are counted.
             node: Name of this process.
         """
         self.redis_stats = RedisStats()
         self._hub = hub
         self._position_ttl_ms = round(position_ttl_s * 1000)
-        self._tracing = PublicationTracing(instruments.tracer)
+        self._tracing = hub.tracing
         self._stats = stats
         self._log = LimitedLog(_LOG, clock)
         self._keys = Keys(settings.prefix)

@@ -1,6 +1,7 @@
 """Nothing is lost, repeated or reordered, whatever happens to connections, streams and clients."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -35,9 +36,9 @@ class Application:
         request: dict[str, Any] = {"channel": CHANNEL}
         if self.offset is not None:
             request |= {"recover": True, "epoch": self.epoch, "offset": self.offset}
-        reply = await self.client.call(subscribe=request)
-        if "error" in reply:
-            assert reply["error"]["code"] == 100
+        reply = await self.heard(self.client.call(subscribe=request))
+        if reply is None or "error" in reply:
+            assert reply is None or reply["error"]["code"] == 100
             return
         result = reply["subscribe"]
         self.live = True
@@ -50,25 +51,38 @@ class Application:
         for publication in result.get("publications", ()):
             self.take(publication)
 
+    async def heard(self, coming: Awaitable[dict[str, Any]]) -> dict[str, Any] | None:
+        """Return what comes; None when the connection ended so that the client comes back."""
+        assert self.client is not None
+        try:
+            return await coming
+        except AssertionError:
+            assert self.client.socket.close_code == 3010
+            await self.disconnect()
+            return None
+
     async def disconnect(self) -> None:
         """Go without a word."""
         if self.client is not None:
-            self.client.vanish()
+            if not self.client.socket.closed:
+                self.client.vanish()
             await self.connection.__aexit__(None, None, None)
         self.client, self.live = None, False
 
     async def read_until(self, number: int) -> None:
         """Read until a publication came; subscribe again when told to."""
-        while self.client is not None:
+        while True:
             if self.live and self.world.numbers.get((self.epoch, self.offset or 0)) == number:
                 return
             if not self.live:
                 await self.subscribe(self.world.gateways[0])
                 continue
-            push = (await self.client.reply())["push"]
+            assert self.client is not None
+            reply = await self.heard(self.client.reply())
+            push = {} if reply is None else reply["push"]
             if "pub" in push:
                 self.take(push["pub"])
-            else:
+            elif push:
                 assert push["unsubscribe"]["code"] == 2500
                 self.live = False
 
