@@ -185,7 +185,7 @@ class Intake:
         self._joining.clear()
         self._leaving.clear()
         self._missing = set(self.topics)
-        for topic in self.topics.values():
+        for topic in sorted(self.topics.values(), key=lambda each: each.partition):
             self._say(self._verbs.subscribe, topic)
         self._look_whether_restored()
         try:
@@ -233,12 +233,14 @@ class Intake:
         elif kind in (b"subscribe", b"ssubscribe"):
             self._confirmed(reply[1])
         elif kind in (b"unsubscribe", b"sunsubscribe"):
-            if self._leaving[reply[1]] > 0:
-                self._leaving[reply[1]] -= 1
-                self._leaving += Counter()
-            elif reply[1] in self.topics:
-                self._listener.moved()
-                raise RedisConnectionError("a topic went to another server")
+            self._unconfirmed(reply[1])
+
+    def _unconfirmed(self, name: bytes) -> None:
+        if self._leaving[name] > 1:
+            self._leaving[name] -= 1
+        elif self._leaving.pop(name, 0) == 0 and name in self.topics:
+            self._listener.moved()
+            raise RedisConnectionError("a topic went to another server")
 
     def _confirmed(self, name: bytes) -> None:
         self._joining[name] -= 1
