@@ -33,6 +33,7 @@ SECTIONS: Final = {
     ),
     "History and recovery": ("gateway.history.", "gateway.recoveries", "gateway.positions."),
     "Batches": ("gateway.batch.",),
+    "Redis": ("gateway.broker.",),
     "Back ends": ("gateway.proxy.",),
     "Keys of tokens": ("gateway.token.",),
     "HTTP served": ("http.server.",),

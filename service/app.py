@@ -273,7 +273,10 @@ class App:
         """Return why the process should get no traffic, one reason each."""
         if self.gateway.connections.draining:
             return ("shutting down",)
-        return () if self._started else ("starting",)
+        if not self._started:
+            return ("starting",)
+        away = self.gateway.broker.away
+        return (away,) if away else ()
 
     async def _start(self) -> None:
         """Bring the parts up. What is started last is stopped first."""

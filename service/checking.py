@@ -7,6 +7,7 @@ the settings to add, see ``service.config.sources.LoadedSettings.located``.
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Mapping
 from typing import Final
@@ -47,6 +48,7 @@ def read_configured(
         *_names(settings.health),
         *_storage(settings.alerts),
         *_token_keys(settings.gateway),
+        *_broker(settings.gateway),
         *telemetry_problems(settings, environment),
     ]
     return _documents(settings, engine, problems)
@@ -105,6 +107,13 @@ def _storage(alerts: AlertsSettings) -> list[Problem]:
         message = re.sub(r"^alerts\.storage_url ", "it ", str(error))
         return [Problem("alerts.storage_url", 0, 0, message)]
     return []
+
+
+def _broker(gateway: GatewaySettings) -> list[Problem]:
+    if gateway.broker.type != "redis" or importlib.util.find_spec("redis") is not None:
+        return []
+    message = "redis needs the extra: pip install 'gatewatch[redis]', or use memory"
+    return [Problem("gateway.broker.type", 0, 0, message)]
 
 
 def _token_keys(gateway: GatewaySettings) -> list[Problem]:

@@ -7,6 +7,7 @@ from typing import Final, Literal, Self
 from pydantic import model_validator
 
 from service.config.addresses import is_loopback
+from service.config.broker_settings import BrokerSettings
 from service.config.channel_settings import ChannelOptions, NamespaceOptions
 from service.config.proxy_settings import ProxySettings
 from service.config.section import Section, repeated
@@ -95,6 +96,8 @@ class GatewaySettings(Section):
     """Options of channels in a namespace."""
     proxy: ProxySettings = ProxySettings()
     """Back ends that what clients ask is forwarded to."""
+    broker: BrokerSettings = BrokerSettings()
+    """Where channels live, in this process or in Redis."""
 
     @model_validator(mode="after")
     def _channels_have_their_back_ends(self) -> Self:
@@ -132,6 +135,17 @@ class GatewaySettings(Section):
                     ("proxy", *path, "timeout"),
                     ("pong_timeout",),
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _broker_in_time(self) -> Self:
+        if self.broker.type == "redis" and self.broker.redis.timeout >= self.pong_timeout:
+            raise contradiction(
+                "while a command waits for Redis the pong of its client is not read, and the "
+                "client would be cut off: timeout must be shorter than gateway.pong_timeout",
+                ("broker", "redis", "timeout"),
+                ("pong_timeout",),
+            )
         return self
 
     @model_validator(mode="after")

@@ -25,6 +25,7 @@ from service.gateway.api_publishing import PublishingMethods, error_fields
 from service.gateway.client import Client
 from service.gateway.codes import ProtocolError, bad_request, method_not_found
 from service.gateway.hub import Hub
+from service.gateway.peers import Method, Peers, everywhere
 from service.gateway.publish_stream import answer_stream
 from service.gateway.requests import Request, flag
 from service.gateway.stats import GatewayStats
@@ -53,9 +54,9 @@ class ServerAPI:
         connections: WebSocketConnectionManager[Client],
         clock: Clock,
         stats: GatewayStats,
-        node: str,
+        peers: Peers,
     ) -> None:
-        """Use the parts that requests act on; ``node`` is this process's name in ``info``."""
+        """Use the parts that requests act on; ``peers`` are told and asked as well."""
         self.use_key(settings.api_key)
         self._max_line_bytes = settings.max_queue_size
         self._error_mode = settings.api_error_mode
@@ -63,13 +64,17 @@ class ServerAPI:
         self._connections = connections
         self._clock = clock
         self._stats = stats
-        self._node = node
         self._started = clock.monotonic()
         self._publishing = publishing
-        self._methods: dict[str, Callable[[Request], Awaitable[dict[str, Any]]]] = {
+        self._peers = peers
+        acting = clients.table()
+        telling = {"info": self._own_info, "channels": publishing.own_channels}
+        peers.serve({**acting, **telling})
+        self._methods: dict[str, Method] = {
             **publishing.table(),
-            **clients.table(),
+            **{name: everywhere(name, method, peers) for name, method in acting.items()},
             "info": self._info,
+            "channels": self._channels,
         }
 
     def use_key(self, key: SecretStr | None) -> None:
@@ -166,9 +171,24 @@ class ServerAPI:
             return {"error": error_fields(error)}
 
     async def _info(self, request: Request) -> dict[str, Any]:
+        own = await self._own_info(request)
+        answers = [own, *await self._peers.ask("info", request)]
+        return {"nodes": [node for answer in answers for node in answer["nodes"]]}
+
+    async def _channels(self, request: Request) -> dict[str, Any]:
+        """Return the channels of all processes, with the subscribers of all."""
+        own = await self._publishing.own_channels(request)
+        channels: dict[str, dict[str, int]] = own["channels"]
+        for answer in await self._peers.ask("channels", request):
+            for name, info in answer["channels"].items():
+                here = channels.setdefault(name, {"num_clients": 0})
+                here["num_clients"] += info["num_clients"]
+        return {"channels": channels}
+
+    async def _own_info(self, request: Request) -> dict[str, Any]:
         node = {
-            "uid": self._node,
-            "name": self._node,
+            "uid": self._peers.uid,
+            "name": self._peers.name,
             "version": f"gatewatch {__version__}",
             "num_clients": len(self._connections),
             "num_users": len({client.user for client in self._connections}),

@@ -56,7 +56,6 @@ class PublishingMethods:
             "presence_stats": self._presence_stats,
             "history": self._history,
             "history_remove": self._history_remove,
-            "channels": self._channels,
         }
 
     async def publish(self, request: Request) -> Result:
@@ -140,7 +139,8 @@ class PublishingMethods:
     async def _presence_stats(self, request: Request) -> Result:
         return presence_stats_result(await self._broker.presence(self._shown(request)))
 
-    async def _channels(self, request: Request) -> Result:
+    async def own_channels(self, request: Request) -> Result:
+        """Return the channels that have subscribers in this process."""
         pattern = text(request, "pattern")
         if len(pattern) > MAX_CHANNEL_LENGTH:
             raise bad_request(f"pattern is a string of at most {MAX_CHANNEL_LENGTH} characters")

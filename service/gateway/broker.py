@@ -6,10 +6,11 @@ the hub of every process that has subscribers. ``MemoryBroker`` is the one of a 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from opentelemetry.context import Context
 
@@ -17,6 +18,7 @@ from service.gateway.channel import Keeper
 from service.gateway.channels import ChannelRule
 from service.gateway.hub import Hub
 from service.gateway.idempotency import IdempotencyCache
+from service.gateway.peers import NoPeers, Peers
 from service.gateway.presence import MemoryPresence, PresentClient
 from service.gateway.streams import (
     MemoryStreams,
@@ -54,7 +56,41 @@ class Message:
 
 
 class Broker(Protocol):
-    """What the gateway needs of the place where channels live."""
+    """What the gateway needs of the place where channels live; an async context manager.
+
+    A broker that cannot be reached raises ``ProtocolError`` 100 from whatever waits for it.
+    """
+
+    @property
+    def peers(self) -> Peers:
+        """The other processes that serve the same channels."""
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Send what is waiting, and end."""
+
+    @property
+    def away(self) -> str:
+        """Why channels cannot be used now; empty when they can."""
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        """Call back whenever publications may have been missed, once they come again."""
+
+    async def open(self, channel: str) -> None:
+        """Have what is published to a channel delivered to the hub, from when this returns on.
+
+        Each call is undone by one ``close``, also a call that failed.
+        """
+
+    def close(self, channel: str) -> None:
+        """Undo one ``open``; does not wait."""
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Send a publication to all subscribers, and keep it first where the channel has history.
@@ -83,14 +119,47 @@ class Broker(Protocol):
 
 
 class MemoryBroker:
-    """The broker of a single process: nothing here ever waits."""
+    """The broker of a single process: nothing here ever waits.
 
-    def __init__(self, hub: Hub, streams: MemoryStreams, results: IdempotencyCache) -> None:
-        """Deliver to a hub, keep in streams, and remember results."""
+    Attributes:
+        peers: There are none.
+    """
+
+    def __init__(
+        self, hub: Hub, streams: MemoryStreams, results: IdempotencyCache, node: str = ""
+    ) -> None:
+        """Deliver to a hub, keep in streams, and remember results, in a process of a name."""
         self._hub = hub
         self._streams = streams
         self._results = results
         self._presence = MemoryPresence()
+        self.peers = NoPeers(node)
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End."""
+
+    @property
+    def away(self) -> str:
+        """Why channels cannot be used now: they always can."""
+        return ""
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        """Do nothing: nothing is ever missed."""
+
+    async def open(self, channel: str) -> None:
+        """Do nothing: all that is published goes to the hub."""
+
+    def close(self, channel: str) -> None:
+        """Do nothing."""
 
     async def publish(self, message: Message) -> StreamPosition | None:
         """Keep a publication and hand it to the hub, in one step of the event loop."""

@@ -125,6 +125,8 @@ class Client:
         "_close_timer",
         "_commands",
         "_expiry_timer",
+        "_held",
+        "_held_bytes",
         "_limits",
         "_max_queue_bytes",
         "_on_close",
@@ -201,6 +203,8 @@ class Client:
         self._expiry_timer: Timer | None = None
         self._close_timer: Timer | None = None
         self._write_timer: Timer | None = None
+        self._held: list[tuple[bytes, int]] | None = None
+        self._held_bytes = 0
         self._commands = RateLimit(limits.max_commands_per_second, self.opened_at)
         self._stale_timer: Timer | None = clock.call_later(
             limits.stale_timeout_s, lambda: self.close(STALE)
@@ -267,8 +271,7 @@ class Client:
         size = len(frame)
         waiting = transport.get_write_buffer_size()
         if waiting + size > self._max_queue_bytes:
-            self.close(SLOW)
-            return False
+            return self._hold(frame, messages)
         if waiting and self._write_timer is None:
             self._watch_writes(self.bytes_out - waiting)
         transport.write(frame)
@@ -277,9 +280,36 @@ class Client:
         self.last_activity = self._clock.monotonic()
         return True
 
+    def reply(self, frame: bytes) -> bool:
+        """Write the reply to a command; after the one to connect follows what waited for it."""
+        held, self._held = self._held, None
+        self._max_queue_bytes = self._limits.max_queue_bytes
+        written = self.write(frame, 0)
+        if held is None:
+            return written
+        if self.state is State.CONNECTING:  # it was refused
+            self.connecting()
+            return written
+        return written and all(self.write(*waiting) for waiting in held)
+
+    def _hold(self, frame: bytes, messages: int) -> bool:
+        """Keep a frame until the client knows that it is connected; past the bound it is slow."""
+        self._held_bytes += len(frame)
+        if self._held is None or self._held_bytes > self._limits.max_queue_bytes:
+            self.close(SLOW)
+            return False
+        self._held.append((frame, messages))
+        return True
+
     def lose_position(self, channel: str) -> None:
         """Learn that a publication is missing, and end the subscription so that it is recovered."""
         self._on_lost_position(self, channel)
+
+    def connecting(self) -> None:
+        """Take the one connect command: nothing is written before the reply to it."""
+        self.state = State.CONNECTING
+        self._held = []
+        self._max_queue_bytes = -1  # nothing fits, so that ``write`` need not look for this state
 
     def connected(self, identity: Identity, random: Random) -> None:
         """Start the connected part of the life: pings, and the expiry of the token.

@@ -137,7 +137,7 @@ class Commands:
         if method is Method.CONNECT:
             if client.state is not State.OPEN:
                 raise DisconnectError(BAD_REQUEST, "a second connect")
-            client.state = State.CONNECTING
+            client.connecting()
         elif client.state is not State.CONNECTED:
             raise DisconnectError(BAD_REQUEST, f"{method} without a successful connect")
         if method is Method.SEND:

@@ -171,7 +171,7 @@ class WebSocketEndpoint:
                 if client.close_reason is not None:
                     return
                 reply = await self._execute(client, command)
-                if reply is not None and client.write(text_frame(reply), 0):
+                if reply is not None and client.reply(text_frame(reply)):
                     self._stats.bytes_out += len(reply)
         except DisconnectError as error:
             self._report_fault(client, address, error)

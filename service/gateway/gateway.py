@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -46,6 +46,9 @@ from service.pools.websocket import (
 )
 from service.telemetry.instruments import Instruments
 from service.telemetry.sampling import MessageSampling
+
+if TYPE_CHECKING:  # an optional extra
+    from service.gateway.redis.broker import RedisBroker
 
 MISSED_PINGS: Final = 1.5
 """The sweep pings a connection that was silent for so many ping intervals."""
@@ -127,10 +130,14 @@ class Gateway:
         self.streams = MemoryStreams(
             max_bytes=settings.history_memory, meta_ttl_s=settings.history_meta_ttl, clock=clock
         )
-        self.broker: Broker = MemoryBroker(self.hub, self.streams, IdempotencyCache(clock))
+        self.redis_broker = self._create_redis_broker(settings, node, clock, random, instruments)
+        self.broker: Broker = self.redis_broker or MemoryBroker(
+            self.hub, self.streams, IdempotencyCache(clock), node
+        )
         self._positions = PositionCheck(
             self.hub, self.broker, interval_s=settings.position_check_interval, clock=clock
         )
+        self.broker.on_gap(self._positions.hurry)
         self.subscriptions = Subscriptions(
             self.hub,
             self.broker,
@@ -200,7 +207,7 @@ class Gateway:
             connections=self.connections,
             clock=clock,
             stats=self.stats,
-            node=node,
+            peers=self.broker.peers,
         )
 
     def prepare_keys(self, settings: GatewaySettings) -> Keys:
@@ -241,10 +248,38 @@ class Gateway:
         )
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._positions, self.authenticator, AsyncExitStack() as stack:
+        async with (
+            self.broker,
+            self._positions,
+            self.authenticator,
+            AsyncExitStack() as stack,
+        ):
             if self._back_ends is not None:
                 await stack.enter_async_context(self._back_ends)
             yield
+
+    def _create_redis_broker(
+        self,
+        settings: GatewaySettings,
+        node: str,
+        clock: Clock,
+        random: Random,
+        instruments: Instruments,
+    ) -> RedisBroker | None:
+        if settings.broker.type != "redis":
+            return None
+        from service.gateway.redis.broker import RedisBroker  # noqa: PLC0415 - an optional extra
+
+        return RedisBroker(
+            settings.broker.redis,
+            hub=self.hub,
+            position_ttl_s=settings.history_meta_ttl,
+            clock=clock,
+            random=random,
+            instruments=instruments,
+            stats=self.stats,
+            node=node,
+        )
 
     async def _health(self, request: web.Request) -> web.Response:
         if self.connections.draining:

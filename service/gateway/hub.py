@@ -72,7 +72,7 @@ class Hub:
         self._batch_wait = instruments.batch_wait.series(name)
         self._message_latency = instruments.message_latency
         self._latencies: dict[str, HistogramSeries] = {}
-        self._tracing = tracing
+        self.tracing = tracing
         self._stats = stats
         self._channels: dict[str, Channel] = {}
         self.batcher_stats = BatcherStats()
@@ -194,8 +194,8 @@ class Hub:
         self._stats.received[source] += 1
         if parent is None:
             return self._publish(name, data, info, tags, keep, None)
-        with self._tracing.publish(rule.template, len(data), parent) as span:
-            carried = self._tracing.carry(tags, span)
+        with self.tracing.publish(rule.template, len(data), parent) as span:
+            carried = self.tracing.carry(tags, span)
             return self._publish(name, data, info, carried, keep, span)
 
     def deliver(
@@ -217,6 +217,13 @@ class Hub:
         channel = self._channels.get(name)
         if channel is not None:
             self._lose_positions(channel)
+
+    def rewind(self, name: str, position: StreamPosition) -> None:
+        """Go on from a position before the one a channel had, because its stream lost some."""
+        channel = self._channels.get(name)
+        if channel is not None:
+            self._lose_positions(channel)
+            channel.position = position
 
     def flush(self) -> None:
         """Send what waits in any channel."""
@@ -314,9 +321,9 @@ class Hub:
             batch = channel.take_latest(batch)
         traced = [item for item in batch.items if item.trace is not None]
         if traced:
-            with self._tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
+            with self.tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
                 delivered = self._write(channel, batch)
-            self._tracing.delivered(channel.rule.template, traced, span, delivered)
+            self.tracing.delivered(channel.rule.template, traced, span, delivered)
         else:
             delivered = self._write(channel, batch)
         self._record(channel.rule.template, batch, self._clock.monotonic() - started, traced)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from service.gateway.batcher import FlushReason
 from service.gateway.gateway import Gateway
 from service.gateway.hub import BATCHER_NAME
+from service.gateway.redis.stats import ERROR_REASONS
 from service.gateway.upstream import Upstream
 from service.telemetry import instruments
 from service.telemetry.observers import Observers
+
+if TYPE_CHECKING:  # an optional extra
+    from service.gateway.redis.broker import RedisBroker
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
 
@@ -28,6 +32,7 @@ class GatewayObservation:
         self._streams = gateway.streams.stats
         self._history_limit = gateway.streams.max_bytes
         self._batcher = gateway.hub.batcher_stats
+        self._broker = gateway.redis_broker
         self._authenticator = gateway.authenticator
         self._upstreams = tuple(gateway.proxy.upstreams()) if gateway.proxy is not None else ()
 
@@ -84,6 +89,27 @@ class GatewayObservation:
         )
         observe(instruments.BATCH_RETRIES, lambda: [(batcher.retries, _BATCHER)])
         observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
+
+        if self._broker is not None:
+            self._register_broker(observers, self._broker)
+
+    def _register_broker(self, observers: Observers, broker: RedisBroker) -> None:
+        stats, observe = broker.redis_stats, observers.observe
+        observe(instruments.BROKER_CONNECTIONS, lambda: [(stats.connected, {})])
+        observe(instruments.BROKER_AWAY, lambda: [(int(bool(broker.away)), {})])
+        observe(instruments.BROKER_QUEUE_SIZE, lambda: [(broker.waiting, {})])
+        observe(instruments.BROKER_RECONNECTS, lambda: [(stats.reconnects, {})])
+        observe(
+            instruments.BROKER_ERRORS,
+            lambda: [(stats.errors[reason], {"error.type": reason}) for reason in ERROR_REASONS],
+        )
+        observe(
+            instruments.BROKER_MESSAGES,
+            lambda: [
+                (stats.received - stats.unreadable, {}),
+                (stats.unreadable, {"error.type": "unreadable"}),
+            ],
+        )
 
     def _of_upstreams(self, value: Callable[[Upstream], int]) -> Callable[[], Values]:
         return lambda: [

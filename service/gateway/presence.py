@@ -42,6 +42,10 @@ class MemoryPresence:
         if clients is not None and clients.pop(client_id, None) is not None and not clients:
             del self._channels[channel]
 
+    def channels(self) -> tuple[str, ...]:
+        """Return the channels somebody is in."""
+        return tuple(self._channels)
+
     def of(self, channel: str) -> Mapping[str, PresentClient]:
         """Return the clients of a channel by id."""
         return dict(self._channels.get(channel, {}))

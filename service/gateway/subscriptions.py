@@ -215,7 +215,7 @@ class Subscriptions:
             or options.force_positioning
             or (options.allow_positioning and wish.positioned)
         )
-        client.channels[channel] = Subscription(
+        subscription = client.channels[channel] = Subscription(
             rule,
             server_side=grant.server_side,
             positioned=positioned,
@@ -228,9 +228,11 @@ class Subscriptions:
             if positioned:
                 result, missed = await self._subscribe_positioned(client, channel, rule, wish)
             else:
+                await self._open(client, channel)
                 self._hub.subscribe(channel, rule, client)
         except BaseException:
-            self.end(client, channel)
+            if client.channels.get(channel) is subscription:  # else it was ended, and maybe remade
+                self.end(client, channel)
             raise
         if options.join_leave and (wish.join_leave or options.force_push_join_leave):
             self._hub.listen(channel, client)
@@ -296,6 +298,7 @@ class Subscriptions:
         subscription = client.channels.pop(channel, None)
         if subscription is not None:
             self._hub.unsubscribe(channel, client)
+            self._broker.close(channel)
             if subscription.expiry is not None:
                 subscription.expiry.cancel()
             if subscription.shown is not None:
@@ -351,6 +354,7 @@ class Subscriptions:
         cached = rule.options.force_recovery_mode == "cache"
         recover = _recover(wish, cached=cached) if subscription.recoverable else None
         self._hub.hold(channel, rule, client)
+        await self._open(client, channel)
         page = await self._broker.read(channel, self._query(recover, cached=cached))
         if client.channels.get(channel) is not subscription:
             raise internal_error()  # it was ended while its history was read
@@ -374,6 +378,13 @@ class Subscriptions:
         if cached:
             return result | {"offset": newest}, [*missed, *later][-1:]
         return result | {"offset": recover.offset}, [*missed, *later]
+
+    async def _open(self, client: Client, channel: str) -> None:
+        """Have the channel's publications come here, for a subscription that may end meanwhile."""
+        subscription = client.channels[channel]
+        await self._broker.open(channel)
+        if client.channels.get(channel) is not subscription:
+            raise internal_error()
 
     def _query(self, recover: StreamPosition | None, *, cached: bool) -> StreamQuery:
         if recover is None:

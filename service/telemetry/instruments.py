@@ -358,6 +358,53 @@ BATCH_WAIT = _define(
     boundaries=_WAIT_BOUNDARIES,
 )
 
+# Broker
+BROKER_CONNECTIONS = _define(
+    "up_down_counter",
+    "gateway.broker.connections",
+    "{connection}",
+    "Connections to Redis that are up.",
+)
+BROKER_AWAY = _define(
+    "gauge",
+    "gateway.broker.away",
+    "1",
+    "1 while channels cannot be used because Redis is away, else 0.",
+)
+BROKER_QUEUE_SIZE = _define(
+    "up_down_counter",
+    "gateway.broker.queue.size",
+    "{command}",
+    "Commands that wait for the answers of Redis.",
+)
+BROKER_RECONNECTS = _define(
+    "counter",
+    "gateway.broker.reconnects",
+    "{connection}",
+    "Connections to Redis that were lost.",
+)
+BROKER_ERRORS = _define(
+    "counter",
+    "gateway.broker.errors",
+    "{command}",
+    "Commands without success, publications among them; error.type says why.",
+    "error.type",
+)
+BROKER_MESSAGES = _define(
+    "counter",
+    "gateway.broker.messages",
+    "{message}",
+    "Messages that came from Redis; error.type says which could not be read.",
+    "error.type",
+)
+BROKER_ROUNDTRIP = _define(
+    "histogram",
+    "gateway.broker.roundtrip.duration",
+    "s",
+    "How long commands took, from asking to the answer of Redis.",
+    boundaries=_WAIT_BOUNDARIES,
+)
+
 # HTTP pool
 HTTP_CLIENT_DURATION = _define(
     "histogram",
@@ -739,6 +786,7 @@ class Instruments:
     batch_size: LocalHistogram
     batch_body_size: LocalHistogram
     batch_wait: LocalHistogram
+    broker_roundtrip: LocalHistogram
     http_client_duration: Histogram
     pool_wait: Histogram
     job_duration: Histogram
@@ -769,6 +817,7 @@ class Instruments:
             batch_size=local.create(BATCH_SIZE),
             batch_body_size=local.create(BATCH_BODY_SIZE),
             batch_wait=local.create(BATCH_WAIT),
+            broker_roundtrip=local.create(BROKER_ROUNDTRIP),
             http_client_duration=HTTP_CLIENT_DURATION.histogram(meter),
             pool_wait=POOL_WAIT.histogram(meter),
             job_duration=JOB_DURATION.histogram(meter),

@@ -104,6 +104,15 @@ def test_grpc_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPat
     assert problem.startswith("telemetry.otlp.protocol: grpc needs the extra: pip install ")
 
 
+def test_redis_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The problem says how to get it; the broker of one process needs nothing."""
+    monkeypatch.setitem(sys.modules, "redis", None)
+
+    (problem,) = problems_of({"gateway": {"broker": {"type": "redis"}}})
+    assert problem.startswith("gateway.broker.type: redis needs the extra: pip install ")
+    assert problems_of({"gateway": {"broker": {"type": "memory"}}}) == []
+
+
 def test_a_protocol_without_an_endpoint_is_not_looked_at() -> None:
     """Nothing is sent, so nothing of it can fail."""
     assert problems_of({}, {"OTEL_EXPORTER_OTLP_PROTOCOL": "foo"}) == []

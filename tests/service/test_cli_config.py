@@ -63,6 +63,18 @@ def test_check_prints_every_problem_on_its_line(tmp_path: Path):
     ]
 
 
+def test_check_judges_the_address_of_redis_without_its_password(tmp_path: Path):
+    """Nothing connects, and the problem says which part of the URL is wrong."""
+    text = "gateway: {broker: {type: redis, redis: {url: 'redis://:hidden@host/name'}}}\n"
+    (tmp_path / "gatewatch.yaml").write_text(text, encoding="utf-8")
+
+    done = gatewatch_inside("config", "check", directory=tmp_path)
+
+    assert done.code == 1
+    assert "gateway.broker.redis.url: it has 'name' where the number of a database" in done.err
+    assert "hidden" not in done.err
+
+
 def test_check_looks_into_the_files_that_are_named(tmp_path: Path):
     """What is wrong in rule files and the Alertmanager configuration is found as well."""
     text = "alerts: {rule_files: [r.yaml, '*.rules'], alertmanager_config: am.yaml}\n"

@@ -34,6 +34,8 @@ from tests.support.exposition import ParsedFamily, parse_exposition
 from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
+from tests.support.redis import RedisServer
+from tests.support.redis_gateways import redis_settings
 from tests.support.tokens import jwk, key_set_server, private_key
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
 
@@ -217,6 +219,12 @@ async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
 
 async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
     """No definition is a name that nothing ever fills, and no metric has no definition."""
+    with RedisServer(keep_data=False) as redis:
+        await fill_every_metric(tmp_path, redis)
+
+
+async def fill_every_metric(tmp_path: Path, redis: RedisServer) -> None:
+    """Run an app on a Redis, and compare its metrics with the definitions."""
     async with webhook_receiver() as hook, key_set_server() as provider:
         hook.always = Answer(400)
         provider.keys = [jwk(private_key("ES256"), kid="a")]
@@ -229,6 +237,7 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
                 "token": {"jwks_url": provider.url},
                 "max_queue_size": "64KiB",
                 "proxy": {"rpc": {"endpoint": hook.url}},
+                "broker": redis_settings(redis.url),
             },
             telemetry={
                 "otlp": {"endpoint": f"http://127.0.0.1:{unused_port()}"},
