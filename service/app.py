@@ -7,6 +7,7 @@ which order it comes up and goes down.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -41,9 +42,13 @@ from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
 from service.health.checks import Check, configured_checks
-from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
+from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor, job_name
 from service.health.probes.connections import ConnectionsProbe
+from service.health.probes.factory import ProbeParts
 from service.health.probes.http_pool import HTTPPoolProbe
+from service.health.push_api import push_routes, push_tokens
+from service.health.pushes import PushInbox
+from service.jobs import JobError
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.observation import (
@@ -159,6 +164,7 @@ class App:
         self.monitor = HealthMonitor(
             scheduler=self.scheduler, clock=self._clock, instruments=instruments
         )
+        self._probe_parts = ProbeParts(self._pool, self._clock, PushInbox(self._clock))
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
         self._operations = self._operations_listener()
@@ -311,10 +317,7 @@ class App:
 
     def _seconds_until_all_is_seen(self) -> float:
         """Return how long after the start every check has run and its result was collected."""
-        health = self.settings.health
-        slowest_s = max(
-            (check.timeout_s for check in configured_checks(health, self._pool)), default=0.0
-        )
+        slowest_s = max((check.timeout for check in self.settings.health.checks), default=0.0)
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, alerts: AlertsSettings) -> Documents:
@@ -335,7 +338,7 @@ class App:
                 interval_s,
             )
         )
-        for check in configured_checks(self.settings.health, self._pool):
+        for check in configured_checks(self.settings.health, self._probe_parts):
             self.monitor.add(check)
         self._rule_jobs.sync()
         self.scheduler.add_job(
@@ -349,6 +352,10 @@ class App:
         self.scheduler.add_job(
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
         )
+
+    async def _look_at_push(self, check: str) -> None:
+        with contextlib.suppress(JobError):  # it runs just now, or not yet: the next run will see
+            await self.scheduler.run_now(job_name(check))
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
@@ -412,6 +419,11 @@ class App:
                     clock=self._clock,
                 ),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+                *push_routes(
+                    self._probe_parts.inbox,
+                    push_tokens(self.settings.health.checks),
+                    self._look_at_push,
+                ),
             ],
         )
         self._requests.install(application)

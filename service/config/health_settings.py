@@ -2,13 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Self
 
 from pydantic import model_validator
 
+from service.config.network_probe_settings import (
+    DNSProbeSettings,
+    PushProbeSettings,
+    TCPProbeSettings,
+    TLSProbeSettings,
+)
 from service.config.probe_settings import HTTPProbeSettings
 from service.config.section import Section, repeated
-from service.config.types import CheckName, Count, PositiveDuration, contradiction
+from service.config.types import CheckName, ConditionText, Count, PositiveDuration, contradiction
+from service.health.conditions.findings import Placeholder
+from service.health.conditions.parser import parse_condition
+
+_REACHED = (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.IP)
+PLACEHOLDERS: Final[Mapping[str, tuple[Placeholder, ...]]] = MappingProxyType(
+    {
+        "http": (
+            Placeholder.STATUS,
+            *_REACHED,
+            Placeholder.BODY,
+            Placeholder.HEADER,
+            Placeholder.CERTIFICATE_EXPIRATION,
+        ),
+        "tcp": (*_REACHED, Placeholder.BODY),
+        "tls": (*_REACHED, Placeholder.CERTIFICATE_EXPIRATION),
+        "dns": (*_REACHED, Placeholder.DNS_RCODE, Placeholder.BODY),
+        "push": (),
+    }
+)
+"""The kinds of probes, and the placeholders that conditions on what they find may have."""
 
 
 class CheckSettings(Section):
@@ -24,8 +52,51 @@ class CheckSettings(Section):
     """Failures in a row that make it down."""
     success_threshold: Count = 1
     """Successes in a row that make it up again."""
-    http: HTTPProbeSettings
-    """The HTTP request to make."""
+    conditions: tuple[ConditionText, ...] = ()
+    """What has to hold besides, in Gatus's form: [STATUS] < 300, [BODY].status == up."""
+    http: HTTPProbeSettings | None = None
+    """An HTTP request to make."""
+    tcp: TCPProbeSettings | None = None
+    """A port to connect to."""
+    tls: TLSProbeSettings | None = None
+    """A certificate to look at."""
+    dns: DNSProbeSettings | None = None
+    """A name to look up."""
+    push: PushProbeSettings | None = None
+    """Reports to wait for."""
+
+    @property
+    def kind(self) -> str:
+        """The kind of its probe."""
+        return next(kind for kind in PLACEHOLDERS if getattr(self, kind) is not None)
+
+    @model_validator(mode="after")
+    def _one_probe(self) -> Self:
+        given = [kind for kind in PLACEHOLDERS if getattr(self, kind) is not None]
+        if len(given) != 1:
+            kinds = ", ".join(PLACEHOLDERS)
+            raise contradiction(
+                f"a check looks at one thing, and this one at {' and '.join(given)}; make them "
+                "checks of their own"
+                if given
+                else f"nothing says what the check {self.name} looks at; give it one of {kinds}",
+                *((kind,) for kind in given[1:]),
+                (),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_placeholders(self) -> Self:
+        for index, text in enumerate(self.conditions):
+            for lookup in parse_condition(text).lookups:
+                known = PLACEHOLDERS[self.kind]
+                if lookup.placeholder not in known:
+                    raise contradiction(
+                        f"{lookup.placeholder} is nothing that a {self.kind} check finds; it has "
+                        f"{', '.join(known) or 'no placeholders'}",
+                        ("conditions", index),
+                    )
+        return self
 
 
 class HealthSettings(Section):

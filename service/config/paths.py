@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from alerts.documents import ValuePath
+from service.config.health_settings import CheckSettings
 from service.config.layers import Layers
 from service.config.settings import Settings
 
@@ -23,7 +24,7 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
     def absolute(path: ValuePath, value: Path | str) -> Path:
         return layers.directory(path) / value
 
-    service, alerts = settings.service, settings.alerts
+    service, alerts, health = settings.service, settings.alerts, settings.health
     config = alerts.alertmanager_config
     return settings.model_copy(
         update={
@@ -47,5 +48,29 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
                     ),
                 }
             ),
+            "health": health.model_copy(
+                update={
+                    "checks": tuple(
+                        _with_absolute_files(check, layers.directory(("health", "checks")))
+                        for check in health.checks
+                    )
+                }
+            ),
         }
     )
+
+
+_FILES = ("ca_file", "cert_file", "key_file")
+
+
+def _with_absolute_files(check: CheckSettings, directory: Path) -> CheckSettings:
+    probe = getattr(check, check.kind)
+    tls = getattr(probe, "tls", None)
+    if tls is None:
+        return check
+    files = {name: getattr(tls, name) for name in _FILES}
+    absolute = {name: directory / file for name, file in files.items() if file is not None}
+    if not absolute:
+        return check
+    changed = probe.model_copy(update={"tls": tls.model_copy(update=absolute)})
+    return check.model_copy(update={check.kind: changed})

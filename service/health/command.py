@@ -16,6 +16,8 @@ from alerts.clock import SystemClock
 from alerts.durations import format_duration
 from service.config.settings import Settings
 from service.health.checks import Check, configured_checks, run_check
+from service.health.probes.factory import ProbeParts
+from service.health.pushes import PushInbox
 from service.health.state import ProbeResult
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
@@ -66,7 +68,8 @@ async def _run_all(settings: Settings) -> Findings:
         tracer_provider=NoOpTracerProvider(),
         clock=clock,
     ) as pool:
-        checks = configured_checks(settings.health, pool)
+        parts = ProbeParts(pool, clock, PushInbox(clock))
+        checks = configured_checks(settings.health, parts)
         results = await asyncio.gather(*(run_check(check, clock) for check in checks))
     return list(zip(checks, results, strict=True))
 

@@ -16,6 +16,7 @@ from yarl import URL
 from alerts.clock import Clock
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http_counts import CURRENT_ATTEMPT, NOT_PUBLIC, HTTPPoolStats
+from service.pools.request_record import RequestRecord
 
 # In this order, because aiohttp's errors inherit from each other.
 _FAILURES: tuple[tuple[type[BaseException], HTTPFailure], ...] = (
@@ -67,6 +68,7 @@ class Exchange:
         failure: Why there is no usable answer.
         queued: Whether it waits for a connection at this moment.
         waited_s: How long it waited for a connection because a limit was reached.
+        record: Where to note its phases; None: nowhere.
     """
 
     __slots__ = (
@@ -74,6 +76,7 @@ class Exchange:
         "failure",
         "method",
         "queued",
+        "record",
         "secret_path",
         "started",
         "status",
@@ -90,6 +93,7 @@ class Exchange:
         self.failure: HTTPFailure | None = None
         self.queued = False
         self.waited_s = 0.0
+        self.record: RequestRecord | None = None
         self._cancelled = False
 
     @property

@@ -33,21 +33,33 @@ _ORDERS: dict[Operator, Callable[[float, float], bool]] = {
 _NONE = (Missing("missing"),)
 
 
-def unmet(conditions: Iterable[Condition], findings: Findings) -> list[str]:
-    """Return each condition that does not hold, with what was found: ``[STATUS] (503) < 300``."""
+def _as_it_is(text: str) -> str:
+    return text
+
+
+def unmet(
+    conditions: Iterable[Condition], findings: Findings, hide: Callable[[str], str] = _as_it_is
+) -> list[str]:
+    """Return each condition that does not hold, with what was found: ``[STATUS] (503) < 300``.
+
+    Args:
+        conditions: What has to hold.
+        findings: What was found.
+        hide: Takes the secrets out of a text, before it is shortened.
+    """
     reader = _Reader(findings)
-    shown = (_failure(condition, reader) for condition in conditions)
+    shown = (_failure(condition, reader, hide) for condition in conditions)
     return [text for text in shown if text is not None]
 
 
-def _failure(condition: Condition, reader: _Reader) -> str | None:
+def _failure(condition: Condition, reader: _Reader, hide: Callable[[str], str]) -> str | None:
     """Return how a condition fails, for the first of the places it looks at; None if it holds."""
     for left in reader.values(condition.left):
         for right in reader.values(condition.right):
             if not _holds(condition, left, right):
                 return (
-                    f"{_shown(condition.left, left)} {condition.operator} "
-                    f"{_shown(condition.right, right)}"
+                    f"{_shown(condition.left, left, hide)} {condition.operator} "
+                    f"{_shown(condition.right, right, hide)}"
                 )
     return None
 
@@ -75,7 +87,7 @@ def _equal(condition: Condition, left: Value, right: Value) -> bool:
     return is_same(left, right)
 
 
-def _shown(operand: Operand, value: Value) -> str:
+def _shown(operand: Operand, value: Value, hide: Callable[[str], str]) -> str:
     if not isinstance(operand, Lookup):
         return operand.text
     if (
@@ -85,7 +97,7 @@ def _shown(operand: Operand, value: Value) -> str:
     ):
         text = format_duration(value // 1000)
     else:
-        text = " ".join(as_text(value)[: MAX_SHOWN * 4].split())
+        text = " ".join(hide(as_text(value))[: MAX_SHOWN * 4].split())
     return f"{operand.text} ({text if len(text) <= MAX_SHOWN else f'{text[:MAX_SHOWN]}...'})"
 
 

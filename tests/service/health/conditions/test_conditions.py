@@ -262,8 +262,11 @@ def test_any_text_is_a_condition_or_refused_with_a_place(text):
 
 
 _PIECES = st.sampled_from(
-    ["[STATUS]", "[BODY]", ".a", "[0]", "[*]", "..", "len(", "has(", "pat(", "any(", ")", '"', "'"]
-    + [" == ", " != ", " < ", ">=", " ", "1", "x", "[", "]", "\\", "?@.a", "[?", "500ms", "true"]
+    (
+        *("[STATUS]", "[BODY]", ".a", "[0]", "[*]", "..", "len(", "has(", "pat(", "any(", ")"),
+        *(" == ", " != ", " < ", ">=", " ", "1", "x", "[", "]", "?@.a", "[?", "500ms", "true"),
+        *('"', "'", "\\"),
+    )
 )
 
 
