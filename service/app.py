@@ -164,7 +164,7 @@ class App:
         self.monitor = HealthMonitor(
             scheduler=self.scheduler, clock=self._clock, instruments=instruments
         )
-        self._probe_parts = ProbeParts(self._pool, self._clock, PushInbox(self._clock))
+        self._probe_parts = ProbeParts(self._pool, self._clock, PushInbox(self._clock), environment)
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
         self._operations = self._operations_listener()

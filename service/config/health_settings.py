@@ -10,12 +10,21 @@ from pydantic import model_validator
 
 from service.config.network_probe_settings import (
     DNSProbeSettings,
+    ICMPProbeSettings,
     PushProbeSettings,
     TCPProbeSettings,
     TLSProbeSettings,
+    WebSocketProbeSettings,
 )
 from service.config.probe_settings import HTTPProbeSettings
 from service.config.section import Section, repeated
+from service.config.service_probe_settings import (
+    CommandProbeSettings,
+    GRPCProbeSettings,
+    RedisProbeSettings,
+    SMTPProbeSettings,
+    SQLProbeSettings,
+)
 from service.config.types import CheckName, ConditionText, Count, PositiveDuration, contradiction
 from service.health.conditions.findings import Placeholder
 from service.health.conditions.parser import parse_condition
@@ -33,6 +42,23 @@ PLACEHOLDERS: Final[Mapping[str, tuple[Placeholder, ...]]] = MappingProxyType(
         "tcp": (*_REACHED, Placeholder.BODY),
         "tls": (*_REACHED, Placeholder.CERTIFICATE_EXPIRATION),
         "dns": (*_REACHED, Placeholder.DNS_RCODE, Placeholder.BODY),
+        "icmp": _REACHED,
+        "websocket": (
+            Placeholder.STATUS,
+            *_REACHED,
+            Placeholder.BODY,
+            Placeholder.CERTIFICATE_EXPIRATION,
+        ),
+        "grpc": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
+        "redis": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
+        "sql": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
+        "smtp": (
+            Placeholder.STATUS,
+            *_REACHED,
+            Placeholder.BODY,
+            Placeholder.CERTIFICATE_EXPIRATION,
+        ),
+        "command": (Placeholder.STATUS, Placeholder.RESPONSE_TIME, Placeholder.BODY),
         "push": (),
     }
 )
@@ -62,6 +88,20 @@ class CheckSettings(Section):
     """A certificate to look at."""
     dns: DNSProbeSettings | None = None
     """A name to look up."""
+    icmp: ICMPProbeSettings | None = None
+    """A host to ping."""
+    websocket: WebSocketProbeSettings | None = None
+    """A WebSocket to open."""
+    grpc: GRPCProbeSettings | None = None
+    """A gRPC server to ask for its health."""
+    redis: RedisProbeSettings | None = None
+    """A Redis server to ping."""
+    sql: SQLProbeSettings | None = None
+    """A database to ask."""
+    smtp: SMTPProbeSettings | None = None
+    """A mail server to greet."""
+    command: CommandProbeSettings | None = None
+    """A program to run; health.allow_commands has to let it."""
     push: PushProbeSettings | None = None
     """Reports to wait for."""
 
@@ -104,8 +144,21 @@ class HealthSettings(Section):
 
     interval: PositiveDuration = 60.0
     """How often connections are checked, and checks without an interval of their own run."""
+    allow_commands: bool = False
+    """Let checks run programs of this machine."""
     checks: tuple[CheckSettings, ...] = ()
     """What to check besides the gateway's own connections."""
+
+    @model_validator(mode="after")
+    def _commands_allowed(self) -> Self:
+        for index, check in enumerate(self.checks):
+            if check.command is not None and not self.allow_commands:
+                raise contradiction(
+                    f"the check {check.name} runs a program, which has to be allowed: set "
+                    "health.allow_commands to true",
+                    ("checks", index, "command"),
+                )
+        return self
 
     @model_validator(mode="after")
     def _unique(self) -> Self:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+import os
 import sys
 from typing import TextIO
 
@@ -68,7 +69,7 @@ async def _run_all(settings: Settings) -> Findings:
         tracer_provider=NoOpTracerProvider(),
         clock=clock,
     ) as pool:
-        parts = ProbeParts(pool, clock, PushInbox(clock))
+        parts = ProbeParts(pool, clock, PushInbox(clock), os.environ)
         checks = configured_checks(settings.health, parts)
         results = await asyncio.gather(*(run_check(check, clock) for check in checks))
     return list(zip(checks, results, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -28,7 +29,7 @@ async def probe_parts(clock: Clock | None = None) -> AsyncIterator[ProbeParts]:
         tracer_provider=NoOpTracerProvider(),
         clock=clock,
     ) as pool:
-        yield ProbeParts(pool, clock, PushInbox(clock))
+        yield ProbeParts(pool, clock, PushInbox(clock), os.environ)
 
 
 async def run_once(kind: str, probe: dict[str, object], **check: object) -> ProbeResult:
