@@ -70,6 +70,8 @@ class CheckSettings(Section):
 
     name: CheckName
     """Name of the check, also the label `check` of its metrics."""
+    group: str = ""
+    """Name of the group it belongs to, also the label `group` of its metrics."""
     interval: PositiveDuration | None = None
     """How often it runs; unset: health.interval."""
     timeout: PositiveDuration = 10.0

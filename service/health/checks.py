@@ -38,6 +38,7 @@ class Check:
         interval_s: Seconds between runs.
         timeout_s: Seconds one run may take.
         thresholds: How many results in a row change the state.
+        group: The group it belongs to; empty: none.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Check:
     interval_s: float = 60.0
     timeout_s: float = 10.0
     thresholds: Thresholds = field(default_factory=Thresholds)
+    group: str = ""
 
 
 def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Check, ...]:
@@ -66,6 +68,7 @@ def _check(settings: CheckSettings, around: HealthSettings, parts: ProbeParts) -
         interval_s=interval_s,
         timeout_s=settings.timeout,
         thresholds=Thresholds(settings.failure_threshold, settings.success_threshold),
+        group=settings.group,
     )
 
 

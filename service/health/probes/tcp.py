@@ -7,6 +7,7 @@ import asyncio
 from alerts.clock import Clock
 from service.config.addresses import split_address
 from service.config.network_probe_settings import TCPProbeSettings
+from service.health.conditions.findings import Placeholder
 from service.health.probes.connecting import connection
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
@@ -48,6 +49,8 @@ class TCPProbe:
                 await writer.drain()
             if settings.expect:
                 await self._read(run, reader)
+            elif self._expectations.mention(Placeholder.BODY):
+                run.body = await reader.read(MAX_BYTES)
         return f"connected to {run.address}"
 
     async def _read(self, run: Run, reader: asyncio.StreamReader) -> None:

@@ -68,7 +68,7 @@ class WebSocketProbe:
                 return await self._connect_client(run, socket)
             if settings.send:
                 await socket.send_str(settings.send)
-            if settings.expect:
+            if settings.expect or self._expectations.mention(Placeholder.BODY):
                 await self._receive(run, socket)
                 if settings.expect.encode() not in run.body:
                     got = run.body[:_SHOWN].decode(errors="replace")

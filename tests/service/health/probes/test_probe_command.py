@@ -10,6 +10,7 @@ import pytest
 
 from service.health.probes.command import MAX_OUTPUT_BYTES
 from tests.support.checks import run_once
+from tests.support.http import until
 
 
 def python(code: str, **settings: object) -> dict[str, object]:
@@ -87,7 +88,8 @@ async def test_what_a_program_started_ends_with_it(tmp_path: Path, ends: bool):
 
     assert result.success is ends, result.reason
     assert result.error_type == ("" if ends else "timeout")
-    assert has_ended(int((tmp_path / "pid").read_text()))
+    child_id = int((tmp_path / "pid").read_text())
+    await until(lambda: has_ended(child_id))
 
 
 def has_ended(process: int) -> bool:
