@@ -46,7 +46,7 @@ from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor, job_name
 from service.health.probes.connections import ConnectionsProbe
 from service.health.probes.factory import ProbeParts
 from service.health.probes.http_pool import HTTPPoolProbe
-from service.health.push_api import push_routes, push_tokens
+from service.health.push_api import push_routes
 from service.health.pushes import PushInbox
 from service.jobs import JobError
 from service.lifecycle import Parts
@@ -419,11 +419,7 @@ class App:
                     clock=self._clock,
                 ),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
-                *push_routes(
-                    self._probe_parts.inbox,
-                    push_tokens(self.settings.health.checks),
-                    self._look_at_push,
-                ),
+                *push_routes(self._probe_parts.inbox, self._look_at_push),
             ],
         )
         self._requests.install(application)

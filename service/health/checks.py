@@ -50,13 +50,12 @@ class Check:
 
 
 def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Check, ...]:
-    """Return the checks the settings ask for, and have reports taken for those that wait for them.
+    """Return the checks the settings ask for.
 
     Args:
         settings: What is checked.
-        parts: What probes work with.
+        parts: What probes work with; reports are taken for checks that wait for them.
     """
-    parts.inbox.expect(each.name for each in settings.checks if each.push is not None)
     return tuple(_check(each, settings, parts) for each in settings.checks)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import hmac
 from dataclasses import dataclass
 
 from alerts.clock import Clock
@@ -29,18 +30,30 @@ class Push:
 
 
 class PushInbox:
-    """Keeps the last report for each check that waits for reports."""
+    """Keeps the last report for each check that waits for reports, and who may send them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._digests: dict[str, bytes] = {}
         self._since_s: dict[str, float] = {}
         self._last: dict[str, Push] = {}
 
-    def expect(self, checks: Iterable[str]) -> None:
-        """Take reports for these checks from now on, and for no others."""
-        now_s = self._clock.monotonic()
-        self._since_s = {name: self._since_s.get(name, now_s) for name in checks}
-        self._last = {name: push for name, push in self._last.items() if name in self._since_s}
+    def expect(self, check: str, token: str) -> None:
+        """Take reports for a check that bring a token; those that came already stay."""
+        self._digests[check] = _digest(token)
+        self._since_s.setdefault(check, self._clock.monotonic())
+
+    def forget(self, check: str) -> None:
+        """Take no more reports for a check."""
+        for known in (self._digests, self._since_s, self._last):
+            known.pop(check, None)
+
+    def accepts(self, check: str, token: str) -> bool:
+        """Whether a token is that of a check; takes as long whether the check is there or not."""
+        expected = self._digests.get(check)
+        given = _digest(token)
+        matches = hmac.compare_digest(given, expected or bytes(len(given)))
+        return matches and expected is not None
 
     def put(
         self, check: str, *, success: bool, reason: str = "", duration_s: float | None = None
@@ -59,3 +72,8 @@ class PushInbox:
         last = self._last.get(check)
         now_s = self._clock.monotonic()
         return now_s - (last.at_s if last is not None else self._since_s.get(check, now_s))
+
+
+def _digest(token: str) -> bytes:
+    # Of one length, so that comparing tells nothing about the length of the token.
+    return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -9,7 +9,7 @@ from service.health.pushes import PushInbox
 
 def made(clock: ManualClock) -> tuple[PushInbox, PushProbe]:
     inbox = PushInbox(clock)
-    inbox.expect(["backup"])
+    inbox.expect("backup", "hush")
     return inbox, PushProbe("backup", inbox, max_silence_s=60.0)
 
 
@@ -54,16 +54,18 @@ async def test_a_push_may_report_a_failure():
     assert (result.success, result.error_type, result.reason) == (False, "pushed", "disk full")
 
 
-async def test_pushes_of_checks_that_stay_are_kept():
-    """When the checks change, those that go are forgotten and new ones get their time."""
+async def test_reports_stay_when_a_check_changes_and_go_when_it_goes():
+    """A new token takes effect at once, and is no reason to wait for another report."""
     clock = ManualClock()
     inbox, _ = made(clock)
     inbox.put("backup", success=True)
     inbox.put("other", success=True)
     await clock.advance(5.0)
-    inbox.expect(["backup", "new"])
+    inbox.expect("backup", "new")
 
     assert inbox.last("other") is None
-    assert (inbox.silent_for_s("backup"), inbox.silent_for_s("new")) == (5.0, 0.0)
-    inbox.expect(["new"])
+    assert inbox.silent_for_s("backup") == 5.0
+    assert (inbox.accepts("backup", "new"), inbox.accepts("backup", "hush")) == (True, False)
+    inbox.forget("backup")
     assert inbox.last("backup") is None
+    assert not inbox.accepts("backup", "new")
