@@ -30,6 +30,7 @@ from service.pools.http_tracing import (
     secret_paths,
     shown_url,
 )
+from service.pools.lookups import LookupResolver, Lookups
 from service.pools.request_record import CURRENT_RECORD, RequestRecord, request_phases
 from service.telemetry.instruments import Instruments
 
@@ -161,6 +162,8 @@ class HTTPConnectionPool:
         self._tracer_provider = tracer_provider
         self._clock = clock
         # By whether only public addresses will do, and whether connections are fresh ones.
+        self.lookups = Lookups()
+        """Looks up names for fresh connections, also those of others that make such."""
         self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
         self._closed = False
 
@@ -203,6 +206,7 @@ class HTTPConnectionPool:
         self._sessions.clear()
         for session in sessions:
             await session.close()
+        self.lookups.close()
 
     @asynccontextmanager
     async def request(
@@ -312,7 +316,11 @@ class HTTPConnectionPool:
     def _open(self, *, public_only: bool, fresh: bool) -> aiohttp.ClientSession:
         settings = self._settings
         keeping: dict[str, Any] = (
-            {"force_close": True, "use_dns_cache": False}
+            {
+                "force_close": True,
+                "use_dns_cache": False,
+                "resolver": LookupResolver(self.lookups),
+            }
             if fresh
             else {
                 "keepalive_timeout": settings.keepalive_timeout,

@@ -16,6 +16,7 @@ from service.health.probes import attributes as names
 from service.health.probes.certificates import tls_attributes
 from service.health.probes.outcome import Fault
 from service.health.probes.run import ProbeError, Run
+from service.pools.lookups import Lookups
 from service.pools.request_record import CURRENT_RECORD, RequestRecord
 
 _RACE_DELAY_S = 0.25
@@ -25,7 +26,11 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def resolve(
-    run: Run, host: str, port: int, kind: socket.SocketKind = socket.SOCK_STREAM
+    run: Run,
+    lookups: Lookups,
+    host: str,
+    port: int,
+    kind: socket.SocketKind = socket.SOCK_STREAM,
 ) -> list[aiohappyeyeballs.AddrInfoType]:
     """Return the addresses of a host and note how long that took.
 
@@ -34,20 +39,17 @@ async def resolve(
         OSError: The name does not resolve.
     """
     started_s = run.clock.monotonic()
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=kind)
-    except UnicodeError as error:
-        fault = Fault(f"the name cannot be looked up: {error}", "dns", Placeholder.CONNECTED)
-        raise ProbeError(fault) from error
+    found = await lookups.addresses(host, port, kind)
     run.attributes[names.RESOLVE_S] = run.clock.monotonic() - started_s
     if not found:
         raise ProbeError(Fault("the name has no address", "dns", Placeholder.CONNECTED))
-    return list(found)
+    return found
 
 
 @asynccontextmanager
 async def connection(
     run: Run,
+    lookups: Lookups,
     host: str,
     port: int,
     *,
@@ -60,7 +62,7 @@ async def connection(
         ProbeError: The host has no address.
         OSError: No connection.
     """
-    addresses = await resolve(run, host, port)
+    addresses = await resolve(run, lookups, host, port)
     started_s = run.clock.monotonic()
     plain = await aiohappyeyeballs.start_connection(
         addresses, happy_eyeballs_delay=_RACE_DELAY_S, interleave=1

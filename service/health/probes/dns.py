@@ -22,6 +22,7 @@ from service.health.probes.connecting import resolve
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
 
 _SHOWN = 3
 _SHARE_OF_TIMEOUT = 0.9
@@ -31,10 +32,16 @@ class DNSProbe:
     """Asks a server; works if the answer is ``NOERROR`` and holds what is expected."""
 
     def __init__(
-        self, settings: DNSProbeSettings, *, clock: Clock, expectations: Expectations
+        self,
+        settings: DNSProbeSettings,
+        *,
+        clock: Clock,
+        lookups: Lookups,
+        expectations: Expectations,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._lookups = lookups
         self._expectations = expectations
 
     @property
@@ -89,7 +96,7 @@ class DNSProbe:
         """Return the addresses of the servers to ask one after the other, and their port."""
         if self._settings.server:
             host, port = split_address(self._settings.server, 53)
-            addresses = await resolve(run, host, port)
+            addresses = await resolve(run, self._lookups, host, port)
             return [str(addresses[0][4][0])], port
         try:
             resolver = await asyncio.to_thread(dns.resolver.Resolver)

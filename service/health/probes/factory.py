@@ -30,6 +30,7 @@ from service.health.probes.tls_contexts import ProbeTLSContexts
 from service.health.probes.websocket import WebSocketProbe
 from service.health.pushes import PushInbox
 from service.pools.http import HTTPConnectionPool
+from service.pools.lookups import Lookups
 
 if TYPE_CHECKING:
     from service.health.checks import Probe
@@ -82,6 +83,11 @@ class _Making:
         return {"clock": self.parts.clock, "expectations": self.expectations}
 
     @property
+    def reaching(self) -> _Reaching:
+        """The arguments of those that look up names."""
+        return {"lookups": self.parts.pool.lookups, **self.judging}
+
+    @property
     def securing(self) -> _Securing:
         """The arguments of those that make TLS connections as well."""
         return {"contexts": self.parts.contexts, **self.judging}
@@ -90,6 +96,10 @@ class _Making:
 class _Judging(TypedDict):
     clock: Clock
     expectations: Expectations
+
+
+class _Reaching(_Judging):
+    lookups: Lookups
 
 
 class _Securing(_Judging):
@@ -122,11 +132,15 @@ def _command(settings: CommandProbeSettings, making: _Making) -> Probe:
 _MAKERS: Final[Mapping[str, Callable[[Any, _Making], Probe]]] = MappingProxyType(
     {
         "http": lambda settings, making: HTTPProbe(settings, making.parts.pool, **making.securing),
-        "tcp": lambda settings, making: TCPProbe(settings, **making.judging),
-        "tls": lambda settings, making: TLSProbe(settings, **making.securing),
-        "dns": lambda settings, making: DNSProbe(settings, **making.judging),
-        "icmp": lambda settings, making: ICMPProbe(settings, **making.judging),
-        "websocket": lambda settings, making: WebSocketProbe(settings, **making.securing),
+        "tcp": lambda settings, making: TCPProbe(settings, **making.reaching),
+        "tls": lambda settings, making: TLSProbe(
+            settings, lookups=making.parts.pool.lookups, **making.securing
+        ),
+        "dns": lambda settings, making: DNSProbe(settings, **making.reaching),
+        "icmp": lambda settings, making: ICMPProbe(settings, **making.reaching),
+        "websocket": lambda settings, making: WebSocketProbe(
+            settings, lookups=making.parts.pool.lookups, **making.securing
+        ),
         "grpc": _grpc,
         "redis": _redis,
         "sql": lambda settings, making: SQLProbe(settings, **making.judging),

@@ -21,6 +21,7 @@ from service.health.probes.connecting import resolve
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
 
 _REQUEST = {socket.AF_INET: 8, socket.AF_INET6: 128}
 _REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
@@ -33,10 +34,16 @@ class ICMPProbe:
     """Sends one echo request and waits for its reply."""
 
     def __init__(
-        self, settings: ICMPProbeSettings, *, clock: Clock, expectations: Expectations
+        self,
+        settings: ICMPProbeSettings,
+        *,
+        clock: Clock,
+        lookups: Lookups,
+        expectations: Expectations,
     ) -> None:
         self._host = settings.host
         self._clock = clock
+        self._lookups = lookups
         self._expectations = expectations
         self._sequence = itertools.count(1)
 
@@ -52,7 +59,9 @@ class ICMPProbe:
         )
 
     async def _look(self, run: Run) -> str:
-        family, _, _, _, address = (await resolve(run, self._host, 0, socket.SOCK_DGRAM))[0]
+        family, _, _, _, address = (
+            await resolve(run, self._lookups, self._host, 0, socket.SOCK_DGRAM)
+        )[0]
         run.address = str(address[0])
         run.attributes[names.ADDRESS] = run.address
         token = os.urandom(_TOKEN_BYTES)

@@ -12,6 +12,7 @@ from service.health.probes.connecting import connection
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
 
 MAX_BYTES = 64 * 1024
 """What is read of an answer at most."""
@@ -23,10 +24,16 @@ class TCPProbe:
     """Connects; sends and waits for a text if the settings have one."""
 
     def __init__(
-        self, settings: TCPProbeSettings, *, clock: Clock, expectations: Expectations
+        self,
+        settings: TCPProbeSettings,
+        *,
+        clock: Clock,
+        lookups: Lookups,
+        expectations: Expectations,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._lookups = lookups
         self._expectations = expectations
         self._host, self._port = split_address(settings.address)
 
@@ -43,7 +50,7 @@ class TCPProbe:
 
     async def _look(self, run: Run) -> str:
         settings = self._settings
-        async with connection(run, self._host, self._port) as (reader, writer):
+        async with connection(run, self._lookups, self._host, self._port) as (reader, writer):
             if settings.send:
                 writer.write(settings.send.encode())
                 await writer.drain()

@@ -18,6 +18,7 @@ from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.probes.starttls import ask_for_tls
 from service.health.probes.tls_contexts import ProbeTLSContexts
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
 
 
 class TLSProbe:
@@ -28,11 +29,13 @@ class TLSProbe:
         settings: TLSProbeSettings,
         *,
         clock: Clock,
+        lookups: Lookups,
         contexts: ProbeTLSContexts,
         expectations: Expectations,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._lookups = lookups
         self._contexts = contexts
         self._expectations = expectations
         self._host, self._port = split_address(settings.address)
@@ -71,9 +74,11 @@ class TLSProbe:
         settings = self._settings
         name = settings.tls.server_name or self._host
         if not settings.starttls:
-            async with connection(run, self._host, self._port, context=context, server_name=name):
+            async with connection(
+                run, self._lookups, self._host, self._port, context=context, server_name=name
+            ):
                 return
-        async with connection(run, self._host, self._port) as (reader, writer):
+        async with connection(run, self._lookups, self._host, self._port) as (reader, writer):
             run.connected = False
             await ask_for_tls(settings.starttls, reader, writer)
             await secure(run, writer, context, name)

@@ -21,6 +21,7 @@ from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.probes.tls_contexts import ProbeTLSContexts
 from service.health.state import ProbeResult
 from service.pools.http_tracing import shown_url
+from service.pools.lookups import LookupResolver, Lookups
 from service.pools.request_record import CURRENT_RECORD, RequestRecord
 
 MAX_MESSAGE_BYTES = 1024 * 1024
@@ -38,11 +39,13 @@ class WebSocketProbe:
         settings: WebSocketProbeSettings,
         *,
         clock: Clock,
+        lookups: Lookups,
         contexts: ProbeTLSContexts,
         expectations: Expectations,
     ) -> None:
         self._settings = settings
         self._clock = clock
+        self._lookups = lookups
         self._contexts = contexts
         self._url = URL(settings.url)
         secrets = [value for name, value in settings.headers.items() if is_telling(name)]
@@ -83,7 +86,9 @@ class WebSocketProbe:
         record = RequestRecord(self._clock)
         token = CURRENT_RECORD.set(record)
         session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(force_close=True, use_dns_cache=False),
+            connector=aiohttp.TCPConnector(
+                force_close=True, use_dns_cache=False, resolver=LookupResolver(self._lookups)
+            ),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"User-Agent": f"gatewatch/{__version__}"},
         )
