@@ -25,7 +25,12 @@ DRIVERS: Final[dict[str, tuple[str, str, str]]] = {
 _REDIS_URL = re.compile(r"(?:rediss?://[^/\s]+(?:/[0-9]*)?|unix://\S+)")
 
 
-def _needs(package: str, extra: str, what: str) -> None:
+def require_package(package: str, extra: str, what: str) -> None:
+    """Make sure that a package is installed.
+
+    Raises:
+        ValueError: It is not; says how to install it.
+    """
     if importlib.util.find_spec(package) is None:
         raise ValueError(
             f"{what} takes the package {package}, which is not installed: "
@@ -38,7 +43,7 @@ def _redis_url(value: str) -> str:
         raise ValueError(
             "is no URL of a Redis server; write one such as redis://user:password@host:6379/0"
         )
-    _needs("redis", "redis", "a redis check")
+    require_package("redis", "redis", "a redis check")
     return value
 
 
@@ -50,12 +55,12 @@ def _database_url(value: str) -> str:
             "postgresql://user:password@host/database"
         )
     _, package, extra = DRIVERS[scheme]
-    _needs(package, extra, f"a check of {scheme}")
+    require_package(package, extra, f"a check of {scheme}")
     return value
 
 
 def _grpc_address(value: str) -> str:
-    _needs("grpc_health", "grpc", "a grpc check")
+    require_package("grpc_health", "grpc", "a grpc check")
     return value
 
 

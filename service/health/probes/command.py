@@ -60,13 +60,14 @@ class CommandProbe:
 
     async def _look(self, run: Run) -> str:
         settings = self._settings
+        run.connected, run.awaited = True, "end of the program"
         try:
             code, output, complaint = await _execute(
                 settings.argv, self._environment, settings.directory
             )
         except (OSError, ValueError) as error:
             raise ProbeError(Fault(f"it cannot be run: {error}", "command")) from error
-        run.connected, run.status, run.body = True, code, output
+        run.status, run.body = code, output
         run.attributes[names.EXIT_CODE] = code
         said = _first_line(output)
         if code != 0:

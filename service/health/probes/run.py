@@ -43,6 +43,7 @@ class Run:
         started_s: When it began, in monotonic seconds.
         attributes: Findings for the result.
         connected: Whether there is a connection, or an answer.
+        awaited: What a run that takes too long has waited for; empty: a connection, or an answer.
         address: Who answers.
         body: What came back.
         headers: Header fields of the answer.
@@ -54,6 +55,7 @@ class Run:
     started_s: float
     attributes: dict[str, AttributeValue] = field(default_factory=dict)
     connected: bool = False
+    awaited: str = ""
     address: str = ""
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
@@ -102,8 +104,8 @@ async def judged_run(
         fault = Fault(str(error), "configuration")
     except TimeoutError as error:
         if limit.expired:
-            what = "complete answer" if run.connected else "connection"
-            reason = f"no {what} within {format_duration(timeout_s)}"
+            awaited = run.awaited or ("complete answer" if run.connected else "connection")
+            reason = f"no {awaited} within {format_duration(timeout_s)}"
             fault = Fault(reason, "timeout", None if run.connected else Placeholder.CONNECTED)
         else:
             fault = _fault(error, connected=run.connected)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from service.config.service_probe_settings import require_package
+from service.config.show import as_yaml
 from service.config.sources import load_settings
 from service.errors import ConfigurationError
 
@@ -52,6 +54,17 @@ def problems_of(directory: Path, check: str) -> list[str]:
             "basic_auth and bearer_token are both sent as the header Authorization",
         ),
         ("{name: a, dns: {query_name: x, server: 'a b'}}", "'a b' is no address"),
+        (
+            "{name: a, command: {argv: [df]}}",
+            "3:24: health.checks[0].command: the check a runs a program, which has to be allowed",
+        ),
+        ("{name: a, redis: {url: 'http://x'}}", "is no URL of a Redis server"),
+        ("{name: a, sql: {url: 'oracle://x'}}", "is no URL of a database; it begins with one of"),
+        ("{name: a, websocket: {url: 'http://x'}}", "'http://x' is no URL of a WebSocket"),
+        (
+            "{name: a, grpc: {address: 'a:1', tls: {verify: false}}}",
+            "gRPC always verifies certificates; trust the server's with tls.ca_file",
+        ),
     ],
 )
 def test_a_check_that_cannot_be_run_says_what_would_be_right(tmp_path, check, problem):
@@ -73,6 +86,22 @@ def test_a_check_that_cannot_be_run_says_what_would_be_right(tmp_path, check, pr
 def test_checks_that_can_be_run(tmp_path, check):
     """Addresses may be IPv6, ports may be left out where there is a usual one."""
     assert problems_of(tmp_path, check) == []
+
+
+def test_a_package_that_is_missing_is_named_with_its_extra():
+    """Kinds of checks that take one say how to install it."""
+    with pytest.raises(ValueError, match=r"pip install 'gatewatch\[redis\]'"):
+        require_package("gatewatch_nowhere", "redis", "a redis check")
+    require_package("pytest", "redis", "a redis check")
+
+
+def test_no_password_is_printed(tmp_path):
+    """Those in URLs of databases are hidden like all others."""
+    checks = "{name: a, sql: {url: 'postgresql://me:hush@host/x', password: hush}}"
+    assert problems_of(tmp_path, checks) == []
+    loaded = load_settings(Path("gatewatch.yaml"), environ={}, directory=tmp_path)
+
+    assert "hush" not in as_yaml(loaded)
 
 
 def test_files_are_relative_to_the_configuration(tmp_path):

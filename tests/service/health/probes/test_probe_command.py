@@ -88,6 +88,7 @@ async def test_what_a_program_started_ends_with_it(tmp_path: Path, ends: bool):
 
     assert result.success is ends, result.reason
     assert result.error_type == ("" if ends else "timeout")
+    assert ends or result.reason == "no end of the program within 3s"
     child_id = int((tmp_path / "pid").read_text())
     await until(lambda: has_ended(child_id))
 
