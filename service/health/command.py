@@ -116,7 +116,7 @@ async def _show_live(settings: Settings, selection: Selection, output: TextIO) -
     async with _configured(settings, selection) as (checks, clock):
         if not checks:
             return []
-        with LiveTable(checks, output) as table:
+        with LiveTable(checks, output, clock) as table:
 
             async def run(check: Check) -> Outcome:
                 outcome = await _run(check, clock)

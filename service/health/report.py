@@ -16,12 +16,16 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from alerts.clock import Clock
 from alerts.durations import format_duration
 from service.health.checks import Check
 from service.health.state import ProbeResult
 
 SKIPPED = "waits for pushes, which a gatewatch that runs receives"
 """Why a check was not run."""
+
+_REDRAWN_EVERY_S = 0.1
+_LINES_AROUND = 4
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _VERDICTS = {
@@ -98,13 +102,23 @@ def as_junit(outcomes: Sequence[Outcome]) -> bytes:
 
 
 class LiveTable:
-    """A table on a terminal that fills up as results come; a context manager."""
+    """A table on a terminal that fills up as results come; a context manager.
 
-    def __init__(self, checks: Sequence[Check], output: TextIO) -> None:
+    Args:
+        checks: Its rows.
+        output: The terminal.
+        clock: Time.
+    """
+
+    def __init__(self, checks: Sequence[Check], output: TextIO, clock: Clock) -> None:
         self._outcomes: dict[str, Outcome | None] = {check.name: None for check in checks}
         self._checks = checks
+        self._clock = clock
+        self._next_s = clock.monotonic()
+        console = Console(file=output)
+        self._rows = max(1, console.height - _LINES_AROUND)
         # Drawn when a result comes and at no other time: no thread of its own.
-        self._live = Live(self._table(), console=Console(file=output), auto_refresh=False)
+        self._live = Live(self._table(self._rows), console=console, auto_refresh=False)
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
@@ -116,16 +130,22 @@ class LiveTable:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        self._live.update(self._table(len(self._checks)), refresh=False)
         self._live.stop()
 
     def show(self, outcome: Outcome) -> None:
         """Put a result into the table."""
         self._outcomes[outcome.check.name] = outcome
-        self._live.update(self._table(), refresh=True)
+        started_s = self._clock.monotonic()
+        if started_s >= self._next_s:
+            self._live.update(self._table(self._rows), refresh=True)
+            now_s = self._clock.monotonic()
+            # Drawing holds up the checks, so it has a small share of the time.
+            self._next_s = now_s + max(_REDRAWN_EVERY_S, 20 * (now_s - started_s))
 
-    def _table(self) -> Table:
+    def _table(self, rows: int) -> Table:
         table = Table("check", "result", "time", "target", "reason", box=None, pad_edge=False)
-        for check in self._checks:
+        for check in self._checks[:rows]:
             outcome = self._outcomes[check.name]
             table.add_row(
                 check.name,
@@ -134,6 +154,9 @@ class LiveTable:
                 escape(check.probe.target),
                 "" if outcome is None else escape(outcome.reason),
             )
+        if rows < len(self._checks):
+            done = sum(outcome is not None for outcome in self._outcomes.values())
+            table.add_row(f"[dim]{done} of {len(self._checks)} done[/dim]")
         return table
 
 

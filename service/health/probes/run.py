@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
@@ -126,6 +127,11 @@ def _fault(error: OSError | EOFError, *, connected: bool) -> Fault:
         case asyncio.IncompleteReadError() | EOFError():
             return Fault("the connection was closed before the answer was complete", "disconnected")
         case _ if connected:
-            return Fault(f"the connection broke: {error.strerror or error}", "disconnected")
+            return Fault(f"the connection broke: {_said(error)}", "disconnected")
         case _:
-            return Fault(f"no connection: {error.strerror or error}", "connect", about)
+            return Fault(f"no connection: {_said(error)}", "connect", about)
+
+
+def _said(error: OSError) -> str:
+    """Return the system's words for an error, without the address that the target has already."""
+    return os.strerror(error.errno) if error.errno else str(error)
