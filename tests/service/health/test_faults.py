@@ -14,8 +14,8 @@ from service.config.health_settings import HealthSettings
 from service.health.checks import configured_checks, run_check
 from service.health.state import ProbeResult
 from tests.support.certificates import Certificates
-from tests.support.checks import probe_parts
 from tests.support.http import loopback_server, raw_server
+from tests.support.probes import probe_parts
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 TEN_GIB = HEAD + b"Content-Length: 10737418240\r\n\r\n"

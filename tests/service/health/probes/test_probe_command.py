@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from service.health.probes.command import MAX_OUTPUT_BYTES
-from tests.support.checks import run_once
 from tests.support.http import until
+from tests.support.probes import run_once
 
 
 def python(code: str, **settings: object) -> dict[str, object]:

@@ -12,7 +12,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from tests.support.checks import run_once
+from tests.support.probes import run_once
 
 ZONE = {
     ("www.example.", "A"): ["192.0.2.1", "192.0.2.2"],

@@ -21,8 +21,8 @@ from service.health.state import ProbeResult
 from service.pools.http import MAX_BODY_BYTES, HTTPConnectionPool
 from service.telemetry.instruments import Instruments
 from tests.support.certificates import Certificates
-from tests.support.checks import run_once
 from tests.support.http import LoopbackServer, loopback_server, raw_server
+from tests.support.probes import run_once
 
 
 @pytest.fixture

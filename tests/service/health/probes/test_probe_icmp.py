@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.health.probes.icmp import checksum, echo_request, is_reply
-from tests.support.checks import run_once
+from tests.support.probes import run_once
 
 TOKEN = b"t" * 16
 

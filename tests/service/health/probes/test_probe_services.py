@@ -15,9 +15,9 @@ from aiosmtpd.handlers import Sink
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tests.support.certificates import Certificates
-from tests.support.checks import run_once
 from tests.support.http import raw_server
 from tests.support.postgresql import PostgreSQLServer, UnavailableError
+from tests.support.probes import run_once
 
 
 @asynccontextmanager

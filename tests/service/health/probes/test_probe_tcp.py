@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.checks import run_once
 from tests.support.http import raw_server
+from tests.support.probes import run_once
 
 
 @asynccontextmanager

@@ -15,8 +15,8 @@ import trustme
 from service.health.probes.certificates import tls_attributes
 from service.pools.request_record import TLSRecord
 from tests.support.certificates import Certificates
-from tests.support.checks import run_once
 from tests.support.http import raw_server
+from tests.support.probes import run_once
 
 DAY_S = 86400.0
 

@@ -11,7 +11,7 @@ from aiohttp import WSMsgType, web
 
 from tests.support.app import running_app
 from tests.support.certificates import Certificates
-from tests.support.checks import run_once
+from tests.support.probes import run_once
 
 
 @asynccontextmanager
