@@ -31,29 +31,33 @@ from alerts.rules.evidence import TraceEvidence
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
+from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK, doubts, read_configured
+from service.checking import doubts, read_configured, refuse_check_names
 from service.codec import encode
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
-from service.health.checks import Check, configured_checks
+from service.health.api import health_routes
+from service.health.checks import configured_checks
+from service.health.configuring import ConfiguredChecks
 from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor, job_name
-from service.health.probes.connections import ConnectionsProbe
+from service.health.observation import CheckObservation, UptimeObservation
+from service.health.own_checks import OwnParts, own_checks
 from service.health.probes.factory import ProbeParts
-from service.health.probes.http_pool import HTTPPoolProbe
 from service.health.push_api import push_routes
 from service.health.pushes import PushInbox
+from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
+from service.health.state import CheckStatus
 from service.jobs import JobError
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.observation import (
     AlertObservation,
-    CheckObservation,
     JobObservation,
     PoolObservation,
     ReloadObservation,
@@ -71,6 +75,7 @@ from service.telemetry.providers import Telemetry
 _LOG: Final = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
+_ROLL_UP_INTERVAL_S: Final = 3600.0
 
 
 class App:
@@ -150,6 +155,19 @@ class App:
             tracer_provider=self.telemetry.tracer_provider,
             clock=self._clock,
         )
+        # Checks of their own: a thousand that hang keep no notification waiting.
+        self._check_pool = HTTPConnectionPool(
+            settings.pools.http.model_copy(
+                update={
+                    "max_connections": settings.health.max_concurrent,
+                    "max_connections_per_host": settings.health.max_concurrent,
+                }
+            ),
+            instruments=instruments,
+            tracer_provider=self.telemetry.tracer_provider,
+            clock=self._clock,
+            name="checks",
+        )
         self.gateway = Gateway(
             settings.gateway,
             settings.batching,
@@ -162,9 +180,14 @@ class App:
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
         self.monitor = HealthMonitor(
-            scheduler=self.scheduler, clock=self._clock, instruments=instruments
+            scheduler=self.scheduler,
+            clock=self._clock,
+            instruments=instruments,
+            max_concurrent=settings.health.max_concurrent,
         )
-        self._probe_parts = ProbeParts(self._pool, self._clock, PushInbox(self._clock), environment)
+        self._probe_parts = ProbeParts(
+            self._check_pool, self._clock, PushInbox(self._clock), environment
+        )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
         self._operations = self._operations_listener()
@@ -172,6 +195,9 @@ class App:
         self._reread = reread or (lambda: settings)
         self._locate = locate
         self.alerting: Alerting
+        self._database: Database
+        self._recorder: HealthRecorder
+        self._checks: ConfiguredChecks
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -255,6 +281,7 @@ class App:
             "telemetry", self.telemetry, stop_timeout_s=settings.telemetry.shutdown_timeout + 2
         )
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
+        await parts.start("HTTP pool of checks", self._check_pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
         # later is rare, and a start that fails must not touch the state of a process that runs.
@@ -264,6 +291,15 @@ class App:
         await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
+        # In the database that alerting has opened, and closes after this.
+        self._recorder = HealthRecorder(
+            CheckHistory(self._database),
+            clock=self._clock,
+            retention=Retention(settings.health.keep_results, settings.health.keep_history),
+        )
+        await parts.start("check history", self._recorder, stop_timeout_s=5)
+        self.monitor.add_listener(self._recorder.listen)
+        self._checks = self._configured_checks(await self._recorder.load())
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
@@ -271,10 +307,12 @@ class App:
             load=self._load_documents,
             alerting=self.alerting,
             jobs=self._rule_jobs,
+            checks=self._checks,
             clock=self._clock,
         )
         self._add_jobs()
         self._observe()
+        await parts.start("health checks", self.monitor, stop_timeout_s=5)
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
         # The first to go: clients are drained while everything else is still running.
         await parts.start(
@@ -286,12 +324,13 @@ class App:
         url = settings.storage_url
         if not url:
             url = f"sqlite:///{self._data.private_file('gatewatch.db').absolute()}"
+        self._database = Database(url)
         return Alerting(
             engine=self.engine,
             store=self.store,
             groups=self._rules,
             routing=self._routing,
-            database=Database(url),
+            database=self._database,
             transport=PoolTransport(self._pool),
             clock=self._clock,
             random=self._random,
@@ -320,29 +359,23 @@ class App:
         slowest_s = max((check.timeout for check in self.settings.health.checks), default=0.0)
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
-    def _load_documents(self, alerts: AlertsSettings) -> Documents:
+    def _load_documents(self, settings: Settings) -> Documents:
         try:
-            return read_documents(alerts, self.engine)
+            refuse_check_names(settings.health)
+            return read_documents(settings, self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
-        interval_s = self.settings.health.interval
-        self.monitor.add(
-            Check(CONNECTIONS_CHECK, ConnectionsProbe(self.gateway.connections), interval_s)
-        )
-        self.monitor.add(
-            Check(
-                HTTP_POOL_CHECK,
-                HTTPPoolProbe(self._pool, exhausted_after_s=interval_s),
-                interval_s,
-            )
-        )
-        for check in configured_checks(self.settings.health, self._probe_parts):
-            self.monitor.add(check)
+        self._checks.start()
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
+        )
+        self.scheduler.add_job("check history", self._write_checks, interval_s=WRITE_INTERVAL_S)
+        self.scheduler.add_job("check uptime", self._measure_checks, interval_s=60.0)
+        self.scheduler.add_job(
+            "check roll-up", self._roll_up_checks, interval_s=_ROLL_UP_INTERVAL_S
         )
         self.scheduler.add_job(
             "series snapshot",
@@ -353,6 +386,32 @@ class App:
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
         )
 
+    def _configured_checks(self, known: Mapping[str, CheckStatus]) -> ConfiguredChecks:
+        health = self.settings.health
+        return ConfiguredChecks(
+            self.monitor,
+            health,
+            built_in=own_checks(
+                health,
+                OwnParts(
+                    connections=self.gateway.connections,
+                    pool=self._pool,
+                    database=self._database,
+                    queues=self.telemetry.queues,
+                    take_worst_lag=self.telemetry.take_worst_lag,
+                    data_directory=self._data.path,
+                    clock=self._clock,
+                ),
+            ),
+            build=lambda settings: configured_checks(settings, self._probe_parts),
+            forget=self._forget_check,
+            known=known,
+        )
+
+    def _forget_check(self, name: str) -> None:
+        self._probe_parts.inbox.forget(name)
+        self._recorder.forget(name)
+
     async def _look_at_push(self, check: str) -> None:
         with contextlib.suppress(JobError):  # it runs just now, or not yet: the next run will see
             await self.scheduler.run_now(job_name(check))
@@ -360,6 +419,15 @@ class App:
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
         await self.alerting.keep_house()
+
+    async def _write_checks(self, _slot_s: float) -> None:
+        await self._recorder.write()
+
+    async def _measure_checks(self, _slot_s: float) -> None:
+        await self._recorder.measure()
+
+    async def _roll_up_checks(self, _slot_s: float) -> None:
+        await self._recorder.keep_house()
 
     async def _save_series(self, _slot_s: float) -> None:
         await asyncio.to_thread(self._snapshot.save)
@@ -390,8 +458,10 @@ class App:
         GatewayObservation(self.gateway).register(observers)
         self._requests.observe(observers)
         PoolObservation(self._pool).register(observers)
+        PoolObservation(self._check_pool).register_pool(observers)
         JobObservation(self.scheduler).register(observers)
         CheckObservation(self.monitor).register(observers)
+        UptimeObservation(self.monitor, self._recorder).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
         self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
@@ -400,7 +470,6 @@ class App:
         settings = self.settings.operations
         application = create_operations_app(
             OperationsParts(
-                monitor=self.monitor,
                 scheduler=self.scheduler,
                 readiness=self.readiness,
                 render_metrics=self.telemetry.render_metrics,
@@ -420,6 +489,9 @@ class App:
                 ),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
                 *push_routes(self._probe_parts.inbox, self._look_at_push),
+                *health_routes(
+                    self.monitor, lambda: self._recorder if self._started else None, self._clock
+                ),
             ],
         )
         self._requests.install(application)

@@ -18,7 +18,7 @@ from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from service.config.addresses import is_loopback
 from service.config.gateway_settings import GatewaySettings
-from service.config.health_settings import HealthSettings
+from service.config.health_settings import BUILT_IN_CHECKS, HealthSettings
 from service.config.settings import AlertsSettings, Settings
 from service.config.token_settings import TokenSettings
 from service.documents import Documents, read_documents
@@ -26,12 +26,8 @@ from service.errors import ConfigurationError
 from service.gateway.authentication import static_key_problems
 from service.telemetry.checking import telemetry_problems
 
-CONNECTIONS_CHECK: Final = "gateway-connections"
-HTTP_POOL_CHECK: Final = "http-pool"
 SAFE_SECRET_BYTES: Final = 32
 """Length of a secret for HS256 that is as hard to guess as its signature (RFC 7518, 3.2)."""
-
-_BUILT_IN: Final = frozenset((CONNECTIONS_CHECK, HTTP_POOL_CHECK))
 
 
 def read_configured(
@@ -55,7 +51,7 @@ def read_configured(
     ]
     documents: Documents | None = None
     try:
-        documents = read_documents(settings.alerts, engine)
+        documents = read_documents(settings, engine)
     except ConfigurationError as error:
         problems += error.problems
     if documents is None or problems:
@@ -72,6 +68,17 @@ def doubts(settings: Settings) -> list[Problem]:
     ]
 
 
+def refuse_check_names(health: HealthSettings) -> None:
+    """Refuse configured checks that are called like the built-in ones.
+
+    Raises:
+        ConfigurationError: There are some; lists all.
+    """
+    problems = _names(health)
+    if problems:
+        raise ConfigurationError(problems)
+
+
 def _names(health: HealthSettings) -> list[Problem]:
     """Refuse configured checks that are called like the built-in ones."""
     return [
@@ -82,7 +89,7 @@ def _names(health: HealthSettings) -> list[Problem]:
             f"{check.name} is a built-in check; rename yours",
         )
         for index, check in enumerate(health.checks)
-        if check.name in _BUILT_IN
+        if check.name in BUILT_IN_CHECKS
     ]
 
 

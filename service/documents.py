@@ -13,20 +13,22 @@ from alerts.routing.model import RoutingConfig, log_routing
 from alerts.rules.file import find_rule_files, load_rules
 from alerts.rules.model import GroupDefinition, RuleEngine
 from service.channels import channel_reader
-from service.config.settings import AlertsSettings
+from service.config.settings import AlertsSettings, Settings
 from service.errors import ConfigurationError
+from service.health.inhibition import with_dependencies
 
 Documents = tuple[Sequence[GroupDefinition], RoutingConfig]
 """What the files besides the settings say: rules and routes."""
 
 
-def read_documents(alerts: AlertsSettings, engine: RuleEngine) -> Documents:
-    """Return the rules and routes that the settings name.
+def read_documents(settings: Settings, engine: RuleEngine) -> Documents:
+    """Return the rules and routes that the settings name, and inhibition between checks.
 
     Raises:
         ConfigurationError: A file is missing or wrong; lists the problems of all files. Those that
             are missing are told at the setting that names them.
     """
+    alerts = settings.alerts
     problems: list[Problem] = []
     rules: Sequence[GroupDefinition] = ()
     routing = log_routing()
@@ -44,7 +46,7 @@ def read_documents(alerts: AlertsSettings, engine: RuleEngine) -> Documents:
         problems += error.problems
     if problems:
         raise ConfigurationError(problems)
-    return rules, routing
+    return rules, with_dependencies(routing, settings.health)
 
 
 def _load_rules(
@@ -54,8 +56,11 @@ def _load_rules(
     with ExitStack() as stack:
         rule_files = list(paths)
         if alerts.default_rules:
-            shipped = files("alerts.rules") / "packs" / "gatewatch.yaml"
-            rule_files.insert(0, stack.enter_context(as_file(shipped)))
+            shipped = [
+                stack.enter_context(as_file(files("alerts.rules") / "packs" / name))
+                for name in ("gatewatch.yaml", "checks.yaml")
+            ]
+            rule_files = [*shipped, *rule_files]
         return load_rules(rule_files, engine=engine, default_interval_s=alerts.evaluation_interval)
 
 

@@ -1,7 +1,7 @@
-"""Counts of the pool, the jobs, the checks and the alerts as metrics.
+"""Counts of the pool, the jobs and the alerts as metrics.
 
 Read on the collector's thread: snapshots and integers only. The gateway's own are in
-``service.gateway.observation``.
+``service.gateway.observation``, the checks' in ``service.health.observation``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Mapping
 from alerts import telemetry as alerts_instruments
 from alerts.alerting import Alerting
 from alerts.series.store import SeriesStore
-from service.health.monitor import HealthMonitor
 from service.jobs import JobSnapshot
 from service.pools.http import HTTPConnectionPool
 from service.reloading import ReloadStats
@@ -33,9 +32,13 @@ class PoolObservation:
 
     def register(self, observers: Observers) -> None:
         """Have it read at each collection."""
+        self.register_pool(observers)
+        observers.observe(instruments.HTTP_CLIENT_OPEN, self._open)
+        observers.observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
+
+    def register_pool(self, observers: Observers) -> None:
+        """Have only the pool as a whole read, for one whose endpoints may be another's as well."""
         pool, name, observe = self._pool, self._name, observers.observe
-        observe(instruments.HTTP_CLIENT_OPEN, self._open)
-        observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
         observe(instruments.POOL_LIMIT, lambda: [(pool.counts().limit, name)])
         observe(instruments.POOL_WAITING, lambda: [(pool.counts().waiting, name)])
         observe(instruments.POOL_CREATED, lambda: [(pool.counts().created, name)])
@@ -81,42 +84,6 @@ class JobObservation:
         for job in self._scheduler.jobs():
             sums[job.kind] += count(job)
         return [(total, {"gateway.job.kind": kind}) for kind, total in sums.items()]
-
-
-class CheckObservation:
-    """Reads the health checks."""
-
-    def __init__(self, monitor: HealthMonitor) -> None:
-        """Say which."""
-        self._monitor = monitor
-
-    def register(self, observers: Observers) -> None:
-        """Have them read at each collection."""
-        observers.observe(instruments.HEALTH_STATE, self._state)
-        observers.observe(instruments.PROBE_SUCCESS, self._success)
-        observers.observe(instruments.PROBE_DURATION, self._duration)
-        observers.observe(instruments.PROBE_HTTP_STATUS, self._http_status)
-
-    def _state(self) -> Values:
-        # A plain number: exporters write an enumeration's value by its name.
-        return [
-            (int(check.status.state), {"check": check.name}) for check in self._monitor.checks()
-        ]
-
-    def _success(self) -> Values:
-        for check in self._monitor.checks():
-            if check.probe_success is not None:
-                yield check.probe_success, {"check": check.name}
-
-    def _duration(self) -> Values:
-        for check in self._monitor.checks():
-            if check.status.last is not None:
-                yield check.status.last.duration_s, {"check": check.name}
-
-    def _http_status(self) -> Values:
-        for check in self._monitor.checks():
-            if check.http_status is not None:
-                yield check.http_status, {"check": check.name}
 
 
 class AlertObservation:

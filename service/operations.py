@@ -24,9 +24,7 @@ from alerts.errors import AlertsError
 from service.codec import encode
 from service.config.settings import OperationsAuth
 from service.errors import GatewatchError
-from service.health.monitor import CheckSnapshot, HealthMonitor
 from service.health.push_api import PUSH_PATH
-from service.health.state import ProbeResult
 from service.jobs import JobBusyError, JobError, JobSnapshot, UnknownJobError
 from service.scheduler import Scheduler
 
@@ -49,7 +47,6 @@ class OperationsParts:
     """What the operations listener shows and steers.
 
     Attributes:
-        monitor: The health checks.
         scheduler: The jobs.
         readiness: Why the process is not ready.
         render_metrics: The exposition.
@@ -57,7 +54,6 @@ class OperationsParts:
         reload: Reads the configuration again.
     """
 
-    monitor: HealthMonitor
     scheduler: Scheduler
     readiness: Readiness
     render_metrics: RenderMetrics
@@ -93,7 +89,6 @@ def create_operations_app(
         [
             web.get("/health/live", handlers.live),
             web.get("/health/ready", handlers.ready),
-            web.get("/health/checks", handlers.checks),
             web.get("/-/healthy", handlers.healthy),
             web.get("/-/ready", handlers.ready_text),
             web.post("/-/reload", handlers.reload),
@@ -123,10 +118,6 @@ class _Handlers:
         if reasons:
             return _json({"status": "not ready", "reasons": reasons}, status=503)
         return _json({"status": "ready", "reasons": []})
-
-    async def checks(self, _request: web.Request) -> web.Response:
-        checks = [check_body(check) for check in self._parts.monitor.checks()]
-        return _json({"now": self._parts.clock.time(), "checks": checks})
 
     async def healthy(self, _request: web.Request) -> web.Response:
         return web.Response(text="gatewatch is healthy.\n")
@@ -181,23 +172,6 @@ class _Handlers:
             return _job_error(error)
 
 
-def check_body(check: CheckSnapshot) -> dict[str, object]:
-    """Return a check as JSON shows it; times are Unix seconds."""
-    status = check.status
-    return {
-        "name": check.name,
-        "target": check.target,
-        "interval_s": check.interval_s,
-        "timeout_s": check.timeout_s,
-        "state": status.state.name.lower(),
-        "since": status.since_s,
-        "consecutive_failures": status.failures,
-        "consecutive_successes": status.successes,
-        "last_run": status.last_at_s,
-        "last_result": None if status.last is None else _result_body(status.last),
-    }
-
-
 def job_body(job: JobSnapshot) -> dict[str, object]:
     """Return a job as JSON shows it; times are Unix seconds."""
     body = dataclasses.asdict(job)
@@ -207,16 +181,6 @@ def job_body(job: JobSnapshot) -> dict[str, object]:
         "next_run": body.pop("next_run_s"),
         "last_run": body.pop("last_run_s"),
         **body,
-    }
-
-
-def _result_body(result: ProbeResult) -> dict[str, object]:
-    return {
-        "success": result.success,
-        "reason": result.reason,
-        "error_type": result.error_type,
-        "duration_s": result.duration_s,
-        "attributes": dict(result.attributes),
     }
 
 

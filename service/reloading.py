@@ -13,21 +13,23 @@ from pydantic import BaseModel
 from alerts.alerting import Alerting
 from alerts.clock import Clock
 from alerts.errors import AlertsError
-from service.config.settings import AlertsSettings, Settings
+from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
+from service.health.configuring import ConfiguredChecks
 from service.rule_jobs import RuleJobs
 
 _LOG: Final = logging.getLogger(__name__)
 
 RELOADABLE: Final = frozenset(
-    f"alerts.{name}"
-    for name in (
-        "rule_files",
-        "default_rules",
-        "evaluation_interval",
-        "alertmanager_config",
-        "channel_folders",
+    (
+        "alerts.rule_files",
+        "alerts.default_rules",
+        "alerts.evaluation_interval",
+        "alerts.alertmanager_config",
+        "alerts.channel_folders",
+        "health.checks",
+        "health.maintenance",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -51,7 +53,7 @@ class ReloadStats:
 
 
 class Reloader:
-    """Reads settings, rules and routes again and has the parts use them.
+    """Reads settings, rules, routes and checks again and has the parts use them.
 
     Args:
         settings: The settings the process was started with.
@@ -59,6 +61,7 @@ class Reloader:
         load: Reads rules and routes off the event loop; raises ConfigurationError.
         alerting: Gets them.
         jobs: The jobs of the rule groups.
+        checks: The health checks.
         clock: The time of day.
     """
 
@@ -67,9 +70,10 @@ class Reloader:
         settings: Settings,
         *,
         reread: Callable[[], Settings],
-        load: Callable[[AlertsSettings], Documents],
+        load: Callable[[Settings], Documents],
         alerting: Alerting,
         jobs: RuleJobs,
+        checks: ConfiguredChecks,
         clock: Clock,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
@@ -78,6 +82,7 @@ class Reloader:
         self._load = load
         self._alerting = alerting
         self._jobs = jobs
+        self._checks = checks
         self._clock = clock
         self._lock = asyncio.Lock()
 
@@ -105,14 +110,16 @@ class Reloader:
 
     async def _reload(self) -> str:
         settings = await asyncio.to_thread(self._reread)
-        rules, routing = await asyncio.to_thread(self._load, settings.alerts)
+        rules, routing = await asyncio.to_thread(self._load, settings)
+        plan = self._checks.plan(settings.health)
         reloaded = await self._alerting.reload(rules, routing)
         self._jobs.sync()
+        self._checks.apply(plan)
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
         if not waiting:
-            return str(reloaded)
+            return f"{reloaded}; {plan}"
         _LOG.warning("changed, but in effect only after a restart: %s", ", ".join(waiting))
-        return f"{reloaded}; in effect only after a restart: {', '.join(waiting)}"
+        return f"{reloaded}; {plan}; in effect only after a restart: {', '.join(waiting)}"
 
 
 def differing(before: Settings, after: Settings) -> list[str]:

@@ -156,6 +156,16 @@ class Scheduler:
         await asyncio.wait([job.start(self._clock.time(), scheduled=False)])
         return job.snapshot()
 
+    def run_soon(self, name: str) -> None:
+        """Start a run of a job now, unless one is in progress; nobody waits for its end.
+
+        Raises:
+            UnknownJobError: There is no such job.
+        """
+        job = self._find(name)
+        if job.task is None and not self._closed:
+            _ = job.start(self._clock.time(), scheduled=False)
+
     def pause(self, name: str) -> None:
         """Start no runs of a job until ``resume``; ``run_now`` still works.
 

@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 DEFAULT_RULES: Final = Path(__file__).parent / "packs" / "gatewatch.yaml"
 """The rules shipped over gatewatch's own metrics."""
 
+CHECK_RULES: Final = DEFAULT_RULES.with_name("checks.yaml")
+"""The rules shipped over its health checks."""
+
 _FILE_KEYS: Final = Keys(("groups",))
 _GROUP_KEYS: Final = Keys(("name", "interval", "query_offset", "limit", "labels", "rules"))
 _RULE_KEYS: Final = Keys(

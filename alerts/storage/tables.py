@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 
 from alerts.storage.columns import AnyText
 
@@ -130,3 +130,67 @@ HISTORY: Final = Table(
     sqlite_autoincrement=True,
 )
 """What happened to alerts, notifications and silences; the last three columns are JSON."""
+
+CHECK_STATE: Final = Table(
+    "check_state",
+    METADATA,
+    Column("check_name", String(128), primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("successes", Integer, nullable=False),
+    Column("last_at_ms", BigInteger, nullable=False),
+)
+"""Where the results of each health check led, for the next start."""
+
+CHECK_RESULT: Final = Table(
+    "check_result",
+    METADATA,
+    Column("check_name", String(128), primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True),
+    Column("success", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("duration_s", Double, nullable=False),
+    Column("error_type", AnyText, nullable=False),
+    Column("reason", AnyText, nullable=False),
+    Index("check_result_by_time", "at_ms"),
+)
+"""What each run of a health check found, for about a day; success is 0 or 1."""
+
+CHECK_CHANGE: Final = Table(
+    "check_change",
+    METADATA,
+    Column("sequence", _SEQUENCE, primary_key=True, autoincrement=True),
+    Column("check_name", String(128), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("before", String(16), nullable=False),
+    Column("after", String(16), nullable=False),
+    Column("reason", AnyText, nullable=False),
+    Index("check_change_by_check", "check_name", "at_ms", "sequence"),
+    Index("check_change_by_time", "at_ms"),
+    sqlite_autoincrement=True,
+)
+"""When the state of a health check was another than before."""
+
+CHECK_PERIOD: Final = Table(
+    "check_period",
+    METADATA,
+    Column("check_name", String(128), primary_key=True),
+    Column("start_ms", BigInteger, primary_key=True),
+    Column("end_ms", BigInteger, nullable=False),
+    Column("up_ms", BigInteger, nullable=False),
+    Column("degraded_ms", BigInteger, nullable=False),
+    Column("down_ms", BigInteger, nullable=False),
+    Column("maintenance_ms", BigInteger, nullable=False),
+    Column("held_ms", BigInteger, nullable=False),
+    Column("runs", BigInteger, nullable=False),
+    Column("failures", BigInteger, nullable=False),
+    Column("duration_sum_s", Double, nullable=False),
+    Column("duration_min_s", Double, nullable=False),
+    Column("duration_max_s", Double, nullable=False),
+    Index("check_period_by_start", "start_ms"),
+)
+"""How long each health check was in which state; no two rows of a check overlap.
+
+A row lies within an hour and one state at first; older ones are merged to hours and days.
+"""

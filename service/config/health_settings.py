@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Final, Self
 
 from pydantic import model_validator
 
+from service.config.maintenance_settings import MaintenanceSettings
 from service.config.network_probe_settings import (
     DNSProbeSettings,
     ICMPProbeSettings,
@@ -16,6 +17,7 @@ from service.config.network_probe_settings import (
     TLSProbeSettings,
     WebSocketProbeSettings,
 )
+from service.config.own_check_settings import OwnCheckSettings
 from service.config.probe_settings import HTTPProbeSettings
 from service.config.section import Section, repeated
 from service.config.service_probe_settings import (
@@ -28,6 +30,7 @@ from service.config.service_probe_settings import (
 from service.config.types import CheckName, ConditionText, Count, PositiveDuration, contradiction
 from service.health.conditions.findings import Placeholder
 from service.health.conditions.parser import parse_condition
+from service.health.dependencies import find_cycle
 
 _REACHED = (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.IP)
 PLACEHOLDERS: Final[Mapping[str, tuple[Placeholder, ...]]] = MappingProxyType(
@@ -64,6 +67,26 @@ PLACEHOLDERS: Final[Mapping[str, tuple[Placeholder, ...]]] = MappingProxyType(
 )
 """The kinds of probes, and the placeholders that conditions on what they find may have."""
 
+CONNECTIONS_CHECK: Final = "gateway-connections"
+HTTP_POOL_CHECK: Final = "http-pool"
+STORAGE_CHECK: Final = "gateway-storage"
+BROKER_CHECK: Final = "gateway-broker"
+EXPORT_CHECK: Final = "gateway-export"
+EVENT_LOOP_CHECK: Final = "gateway-event-loop"
+DISK_CHECK: Final = "gateway-disk"
+FILES_CHECK: Final = "gateway-files"
+BUILT_IN_CHECKS: Final = (
+    CONNECTIONS_CHECK,
+    HTTP_POOL_CHECK,
+    STORAGE_CHECK,
+    BROKER_CHECK,
+    EXPORT_CHECK,
+    EVENT_LOOP_CHECK,
+    DISK_CHECK,
+    FILES_CHECK,
+)
+"""Names of the checks of the process itself; no other may have them."""
+
 
 class CheckSettings(Section):
     """One health check."""
@@ -72,6 +95,10 @@ class CheckSettings(Section):
     """Name of the check, also the label `check` of its metrics."""
     group: str = ""
     """Name of the group it belongs to, also the label `group` of its metrics."""
+    depends_on: tuple[CheckName, ...] = ()
+    """Names of the checks it needs: while one of them fails, its own failures are held back."""
+    maintenance: tuple[MaintenanceSettings, ...] = ()
+    """When what it finds says nothing, besides health.maintenance."""
     interval: PositiveDuration | None = None
     """How often it runs; unset: health.interval."""
     timeout: PositiveDuration = 10.0
@@ -150,6 +177,16 @@ class HealthSettings(Section):
     """Let checks run programs of this machine."""
     checks: tuple[CheckSettings, ...] = ()
     """What to check besides the gateway's own connections."""
+    max_concurrent: Count = 500
+    """Checks that run at the same time at most; others wait."""
+    maintenance: tuple[MaintenanceSettings, ...] = ()
+    """When what checks find says nothing, built-in ones included."""
+    own: OwnCheckSettings = OwnCheckSettings()
+    """When the built-in checks of the process itself fail."""
+    keep_results: PositiveDuration = 86_400.0
+    """How long single results are kept."""
+    keep_history: PositiveDuration = 100 * 86_400.0
+    """How long changes of state are kept, and how long checks were in which state, for uptime."""
 
     @model_validator(mode="after")
     def _commands_allowed(self) -> Self:
@@ -172,3 +209,28 @@ class HealthSettings(Section):
                 ("checks", twice, "name"),
             )
         return self
+
+    @model_validator(mode="after")
+    def _dependencies(self) -> Self:
+        known = {*BUILT_IN_CHECKS, *(check.name for check in self.checks)}
+        for path, name in self._named_dependencies():
+            if name not in known:
+                raise contradiction(
+                    f"there is no check {name}; there are {', '.join(sorted(known))}", path
+                )
+        cycle = find_cycle({check.name: check.depends_on for check in self.checks})
+        if cycle is not None:
+            path = next(
+                path
+                for path, name in self._named_dependencies()
+                if (self.checks[int(path[1])].name, name) == cycle[:2]
+            )
+            raise contradiction(
+                f"checks depend on each other: {' needs '.join(cycle)}; remove one of these", path
+            )
+        return self
+
+    def _named_dependencies(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        for index, check in enumerate(self.checks):
+            for number, name in enumerate(check.depends_on):
+                yield ("checks", index, "depends_on", number), name

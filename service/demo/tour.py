@@ -17,12 +17,13 @@ from rich.markup import escape
 
 from alerts.clock import Clock, SystemClock
 from service.app import App
-from service.checking import CONNECTIONS_CHECK
+from service.config.health_settings import CONNECTIONS_CHECK
 from service.demo.clients import Listeners, Publisher, listening
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
 from service.demo.spans import draw, linked_to
 from service.errors import GatewatchError
-from service.health.monitor import CheckSnapshot, job_name
+from service.health.monitor import job_name
+from service.health.snapshot import CheckSnapshot
 from service.health.state import CheckState
 from service.telemetry.spans import FinishedSpans
 
@@ -168,7 +169,7 @@ class Tour:
 
     async def _until_check(self, wanted: CheckState) -> None:
         while (check := await self._next(self._states, f"the check to be {wanted.name}")).name:
-            state = check.status.state
+            state = check.state
             last = check.status.last
             reason = f": {last.reason}" if last is not None and last.reason else ""
             self._say(f"check       {check.name} is {state.name.lower()}{reason}")
@@ -195,7 +196,7 @@ class Tour:
         }
 
     def _on_check(self, before: CheckSnapshot, after: CheckSnapshot) -> None:
-        if after.name == CHECK and before.status.state is not after.status.state:
+        if after.name == CHECK and before.state is not after.state:
             self._states.put_nowait(after)
 
     async def _next(self, queue: asyncio.Queue[Any], what: str) -> Any:

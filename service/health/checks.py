@@ -11,6 +11,7 @@ from alerts.clock import Clock
 from alerts.durations import format_duration
 from service.config.health_settings import CheckSettings, HealthSettings
 from service.deadline import Deadline
+from service.health.maintenance import Maintenance, configured_maintenance
 from service.health.probes.factory import ProbeParts, make_probe
 from service.health.state import ProbeResult, Thresholds
 
@@ -39,6 +40,8 @@ class Check:
         timeout_s: Seconds one run may take.
         thresholds: How many results in a row change the state.
         group: The group it belongs to; empty: none.
+        depends_on: Names of the checks it needs.
+        maintenance: When what it finds says nothing.
     """
 
     name: str
@@ -47,6 +50,8 @@ class Check:
     timeout_s: float = 10.0
     thresholds: Thresholds = field(default_factory=Thresholds)
     group: str = ""
+    depends_on: tuple[str, ...] = ()
+    maintenance: Maintenance = field(default_factory=Maintenance)
 
 
 def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Check, ...]:
@@ -68,6 +73,8 @@ def _check(settings: CheckSettings, around: HealthSettings, parts: ProbeParts) -
         timeout_s=settings.timeout,
         thresholds=Thresholds(settings.failure_threshold, settings.success_threshold),
         group=settings.group,
+        depends_on=settings.depends_on,
+        maintenance=configured_maintenance((*around.maintenance, *settings.maintenance)),
     )
 
 

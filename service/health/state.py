@@ -11,12 +11,28 @@ AttributeValue = str | int | float
 
 
 class CheckState(IntEnum):
-    """What is known of the thing that is checked; the values are those of the metric."""
+    """What is known of the thing that is checked; the values are those of the metric.
+
+    Results lead to the first four. The last two are what is reported instead: see
+    ``reported_state``.
+    """
 
     UNKNOWN = 0
     UP = 1
     DEGRADED = 2
     DOWN = 3
+    MAINTENANCE = 4
+    HELD = 5
+
+    @property
+    def label(self) -> str:
+        """The word for it in answers, logs and spans."""
+        return self.name.lower()
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the newest results are failures, or too few successes after them."""
+        return self in (CheckState.DEGRADED, CheckState.DOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +81,10 @@ class Thresholds:
 
 @dataclass(frozen=True, slots=True)
 class CheckStatus:
-    """A check's state and how it came to it.
+    """The state a check's results lead to, and how it came to it.
 
     Attributes:
-        state: The state.
+        state: The state; never ``MAINTENANCE`` or ``HELD``.
         since_s: Unix time of the result that brought it.
         failures: Failures in a row until now.
         successes: Successes in a row until now.
@@ -107,6 +123,27 @@ class CheckStatus:
             last=result,
             last_at_s=at_s,
         )
+
+
+def reported_state(
+    by_results: CheckState, *, in_maintenance: bool, dependency_fails: bool
+) -> CheckState:
+    """Return the state to report of a check.
+
+    Maintenance comes first: what is found then says nothing. A failure is held back while
+    something the check depends on fails as well, as that is the likely cause; what works in spite
+    of it is up.
+
+    Args:
+        by_results: Where the check's own results lead.
+        in_maintenance: Whether a maintenance window is open.
+        dependency_fails: Whether something it depends on, however indirectly, fails.
+    """
+    if in_maintenance:
+        return CheckState.MAINTENANCE
+    if dependency_fails and by_results.is_failing:
+        return CheckState.HELD
+    return by_results
 
 
 def _next_state(

@@ -99,6 +99,9 @@ class ExportQueue(Generic[T]):
         self._thread = threading.Thread(target=self._run, name=f"export-{signal}", daemon=True)
         self._thread.start()
 
+    def __len__(self) -> int:
+        return len(self._items)
+
     def put(self, item: T) -> None:
         """Take an item, from any thread; full: the oldest is dropped; closed: this one is."""
         with self._changed:

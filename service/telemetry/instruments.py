@@ -419,8 +419,38 @@ HEALTH_STATE = _define(
     "gauge",
     "gateway.health.state",
     "{status}",
-    "State of a check: 0 unknown, 1 up, 2 degraded, 3 down.",
+    "State of a check: 0 unknown, 1 up, 2 degraded, 3 down, 4 in maintenance, 5 held back.",
     "check",
+    "group",
+)
+HEALTH_UPTIME = _define(
+    "gauge",
+    "gateway.health.uptime",
+    "1",
+    "Share of a window in which a check was not down, of the time that was watched.",
+    "check",
+    "group",
+    "window",
+)
+HEALTH_LAST_RUN = _define(
+    "gauge",
+    "gateway.health.last_run.time",
+    "s",
+    "When a check last ran, in Unix seconds.",
+    "check",
+    "group",
+)
+HEALTH_HISTORY_FAILED = _define(
+    "counter",
+    "gateway.health.history.failed",
+    "{operation}",
+    "Times the database failed for the history of checks.",
+)
+HEALTH_HISTORY_DROPPED = _define(
+    "counter",
+    "gateway.health.history.dropped",
+    "{item}",
+    "Results and changes of checks that were given up as the database failed for too long.",
 )
 HEALTH_CHECK_DURATION = _define(
     "histogram",
@@ -432,10 +462,15 @@ HEALTH_CHECK_DURATION = _define(
     boundaries=SECONDS_BOUNDARIES,
 )
 PROBE_SUCCESS = _define(
-    "gauge", "probe_success", "", "Whether the last run of a check succeeded: 0 or 1.", "check"
+    "gauge",
+    "probe_success",
+    "",
+    "Whether the last run of a check succeeded: 0 or 1.",
+    "check",
+    "group",
 )
 PROBE_DURATION = _define(
-    "gauge", "probe_duration", "s", "Duration of the last run of a check.", "check"
+    "gauge", "probe_duration", "s", "Duration of the last run of a check.", "check", "group"
 )
 PROBE_HTTP_STATUS = _define(
     "gauge",
@@ -443,6 +478,7 @@ PROBE_HTTP_STATUS = _define(
     "",
     "HTTP status the last run of a check received; 0: none.",
     "check",
+    "group",
 )
 
 # Process

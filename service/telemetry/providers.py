@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Self, TextIO
+from typing import Any, Final, Self, TextIO
 
 from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.sdk._logs import LoggerProvider
@@ -26,7 +26,7 @@ from service import __version__
 from service.config.settings import Settings
 from service.telemetry.collection import Collection
 from service.telemetry.environment import is_disabled, resolve_resource, resolve_sampling
-from service.telemetry.export import QueueLogProcessor, QueueSpanProcessor
+from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
@@ -161,6 +161,15 @@ class Telemetry:
     async def flush(self, timeout_s: float = 5.0) -> bool:
         """Send what waits now; return whether all of it was tried in time."""
         return await run_in_daemon_thread("flush-telemetry", lambda: self._exports.flush(timeout_s))
+
+    def take_worst_lag(self) -> float:
+        """Return how late the event loop was at most, in seconds, since this was last asked."""
+        return self._lag.take_worst()
+
+    @property
+    def queues(self) -> Mapping[str, ExportQueue[Any]]:
+        """The queues of the signals that are sent."""
+        return {str(signal): queue for signal, queue in self._exports.queues.items()}
 
     async def render_metrics(self, accept: str) -> tuple[str, bytes]:
         """Return content type and body of the ``/metrics`` page, at most a second old.

@@ -39,6 +39,7 @@ class LoopLagMonitor:
         self._clock = clock
         self._histogram = histogram
         self._interval_s = interval_s
+        self._worst_s = 0.0
         self._due = 0.0
         self._timer: Timer | None = None
 
@@ -55,8 +56,15 @@ class LoopLagMonitor:
         self._due = self._clock.monotonic() + self._interval_s
         self._timer = self._clock.call_later(self._interval_s, self._tick)
 
+    def take_worst(self) -> float:
+        """Return how late a timer ran at most, in seconds, since this was last asked."""
+        worst_s, self._worst_s = self._worst_s, 0.0
+        return worst_s
+
     def _tick(self) -> None:
-        self._histogram.record(max(0.0, self._clock.monotonic() - self._due))
+        lag_s = max(0.0, self._clock.monotonic() - self._due)
+        self._worst_s = max(self._worst_s, lag_s)
+        self._histogram.record(lag_s)
         self._arm()
 
 

@@ -18,7 +18,12 @@ import pytest
 
 from alerts.storage.errors import StorageError
 from service.app import App
-from service.checking import CONNECTIONS_CHECK, HTTP_POOL_CHECK
+from service.config.health_settings import (
+    BROKER_CHECK,
+    BUILT_IN_CHECKS,
+    EXPORT_CHECK,
+    HTTP_POOL_CHECK,
+)
 from service.errors import ConfigurationError, StartError, StopError
 from tests.support.app import api_headers, create_app, running_app
 from tests.support.gateway import RawClient, until
@@ -246,7 +251,7 @@ async def test_jobs_of_every_kind_are_scheduled(tmp_path: Path) -> None:
         names = {job.name for job in app.scheduler.jobs()}
         checks = {each.name for each in app.monitor.checks()}
 
-    assert checks == {CONNECTIONS_CHECK, HTTP_POOL_CHECK, "web"}
+    assert checks == {*BUILT_IN_CHECKS, "web"} - {BROKER_CHECK, EXPORT_CHECK}
     assert {f"check {name}" for name in checks} <= names
     assert {"rules gatewatch-gateway", "rules gatewatch-watching"} <= names
     assert {"housekeeping", "queue depths"} <= names

@@ -20,7 +20,6 @@ from alerts.promql.engine import Engine
 from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore
 from service.config.settings import OperationsAuth
-from service.health.monitor import HealthMonitor
 from service.listener import Listener
 from service.operations import OperationsParts, create_operations_app
 from service.scheduler import Scheduler
@@ -42,7 +41,6 @@ async def operations(
         labels = Labels({"__name__": "up", "instance": instance, "job": job})
         store.source(job).append(T * 1000, [(labels, value)])
     scheduler = Scheduler(clock=clock, instruments=Instruments.disabled())
-    monitor = HealthMonitor(scheduler=scheduler, clock=clock, instruments=Instruments.disabled())
     async with QueryPool(clock=clock) as pool:
         parts = PrometheusParts(
             engine=Engine(store),
@@ -54,7 +52,7 @@ async def operations(
             info=ServerInfo("tests", "1", T, 1e9, {}),
         )
         app = create_operations_app(
-            OperationsParts(monitor, scheduler, lambda: (), no_metrics, clock),
+            OperationsParts(scheduler, lambda: (), no_metrics, clock),
             auth=auth or OperationsAuth(),
             routes=prometheus_routes(parts) if routes is None else routes,
         )

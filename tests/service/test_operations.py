@@ -14,9 +14,6 @@ from aiohttp import web
 
 from alerts.clock import ManualClock
 from service.config.settings import OperationsAuth
-from service.health.checks import Check
-from service.health.monitor import HealthMonitor
-from service.health.state import ProbeResult
 from service.operations import OperationsParts, create_operations_app
 from service.scheduler import Scheduler
 from service.telemetry.instruments import Instruments
@@ -24,19 +21,11 @@ from service.telemetry.instruments import Instruments
 BASIC = "Basic " + base64.b64encode("ops:päss".encode()).decode()
 
 
-class FailingProbe:
-    target = "GET http://shop/"
-
-    async def run(self, timeout_s: float) -> ProbeResult:
-        return ProbeResult.failed("status 500, expected 2xx", "status")
-
-
 @dataclass
 class House:
     """A listener, the parts behind it, and a client."""
 
     scheduler: Scheduler
-    monitor: HealthMonitor
     client: aiohttp.ClientSession
     port: int
     reasons: list[str] = field(default_factory=list)
@@ -55,7 +44,6 @@ class House:
 async def house(**auth: str) -> AsyncIterator[House]:
     clock, instruments = ManualClock(), Instruments.disabled()
     async with Scheduler(clock=clock, instruments=instruments) as scheduler:
-        monitor = HealthMonitor(scheduler=scheduler, clock=clock, instruments=instruments)
         reasons: list[str] = []
         accepted: list[str] = []
 
@@ -67,7 +55,7 @@ async def house(**auth: str) -> AsyncIterator[House]:
             return web.json_response({"extra": True})
 
         app = create_operations_app(
-            OperationsParts(monitor, scheduler, lambda: reasons, render, clock),
+            OperationsParts(scheduler, lambda: reasons, render, clock),
             auth=OperationsAuth.model_validate(auth),
             routes=[web.get("/extra", extra)],
         )
@@ -76,7 +64,7 @@ async def house(**auth: str) -> AsyncIterator[House]:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
         port = runner.addresses[0][1]
         async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as client:
-            yield House(scheduler, monitor, client, port, reasons, accepted)
+            yield House(scheduler, client, port, reasons, accepted)
         await runner.cleanup()
 
 
@@ -106,23 +94,6 @@ async def test_readiness_gives_its_reasons():
                 503,
                 "gatewatch is not ready: the gateway does not listen yet\n",
             )
-
-
-async def test_checks_are_listed_with_their_last_result():
-    """State, since when, and what the last run found."""
-    async with house() as running:
-        running.monitor.add(Check("shop", FailingProbe()))
-        before = await running.get("/health/checks")
-        await running.monitor.run("shop")
-        status, after = await running.get("/health/checks")
-
-    assert isinstance(before[1], dict)
-    assert isinstance(after, dict)
-    assert before[1]["checks"][0]["state"] == "unknown"
-    (check,) = after["checks"]
-    assert (status, check["name"], check["state"]) == (200, "shop", "degraded")
-    assert check["last_result"]["reason"] == "status 500, expected 2xx"
-    assert check["consecutive_failures"] == 1
 
 
 async def test_metrics_are_rendered_for_what_the_client_accepts():
@@ -233,9 +204,7 @@ async def test_only_the_right_credentials_come_in(settings, header, status):
         assert (await running.get("/jobs", Authorization=header))[0] == status
 
 
-@pytest.mark.parametrize(
-    "path", ["/health/ready", "/health/checks", "/-/healthy", "/metrics", "/extra", "/nowhere"]
-)
+@pytest.mark.parametrize("path", ["/health/ready", "/-/healthy", "/metrics", "/extra", "/nowhere"])
 async def test_everything_but_liveness_needs_credentials(path):
     """Even which paths exist is told only to those who may come in."""
     async with house(bearer_token="token") as running:

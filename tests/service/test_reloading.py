@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import signal
 from pathlib import Path
@@ -140,3 +141,30 @@ def test_what_differs() -> None:
     after = Settings.model_validate({"gateway": {"port": 1}, "alerts": {"retention": "2h"}})
 
     assert differing(before, after) == ["gateway.port", "alerts.retention"]
+
+
+async def test_checks(tmp_path: Path) -> None:
+    """New checks run, gone ones are gone, bad ones change nothing; the others are left alone."""
+
+    def checks(*names: str) -> dict[str, Any]:
+        url = "http://127.0.0.1:9/"
+        return {
+            **SETTINGS,
+            "health": {"checks": [{"name": n, "http": {"url": url}} for n in names]},
+        }
+
+    async def there_are(process: GatewatchProcess) -> set[str]:
+        found = json.loads(await process.operations("/health/checks"))["checks"]
+        return {check["name"] for check in found if check["target"].startswith("GET")}
+
+    write_rules(tmp_path)
+    async with serving(tmp_path, checks("kept", "old")) as process:
+        write_settings(tmp_path, checks("kept", "new"))
+        status, text = await reload(process)
+        assert (status, "checks: 1 unchanged, 0 changed, 1 added, 1 removed" in text) == (200, True)
+        assert await there_are(process) == {"kept", "new"}
+
+        write_settings(tmp_path, checks("kept", "http-pool"))
+        status, text = await reload(process)
+        assert (status, "http-pool is a built-in check; rename yours" in text) == (500, True)
+        assert await there_are(process) == {"kept", "new"}

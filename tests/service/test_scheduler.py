@@ -132,6 +132,23 @@ async def test_run_now_waits_for_the_run(scheduler):
     assert (snapshot.runs, snapshot.last_outcome) == (1, JobOutcome.OK)
 
 
+async def test_run_soon_starts_a_run_unless_there_is_one(scheduler):
+    """Nobody waits for it, and asking again while it runs changes nothing."""
+    gate = asyncio.Event()
+
+    async def wait(_slot_s: float) -> None:
+        await gate.wait()
+
+    scheduler.add_job("rare", wait, interval_s=HOUR)
+    scheduler.run_soon("rare")
+    scheduler.run_soon("rare")
+    assert scheduler.job("rare").running
+
+    gate.set()
+    await until(lambda: not scheduler.job("rare").running)
+    assert scheduler.job("rare").runs == 1
+
+
 async def test_run_now_refuses_a_second_run(scheduler):
     """One run at a time holds for runs started by hand."""
     scheduler.add_job("slow", forever, interval_s=HOUR, run_at_start=True)

@@ -26,6 +26,14 @@ class SweepReport(Protocol):
     def closed_idle(self) -> int:
         """Connections closed because nothing went over them."""
 
+    @property
+    def queued_bytes(self) -> int:
+        """Bytes that wait for clients to take them."""
+
+    @property
+    def largest_queue_bytes(self) -> int:
+        """The most that waits for one of them."""
+
 
 class ConnectionSweep(Protocol):
     """Something that checks all its connections and closes those that are dead or idle."""
@@ -59,4 +67,6 @@ class ConnectionsProbe:
             pinged=report.pinged,
             closed_dead=report.closed_dead,
             closed_idle=report.closed_idle,
+            queued_bytes=report.queued_bytes,
+            largest_queue_bytes=report.largest_queue_bytes,
         )

@@ -117,7 +117,6 @@ CLOSING = series("gateway_connection_count", gateway_connection_state="closing")
         ("BatchesFail", {BATCH: appears(10)}, 12),
         ("EventLoopLags", lag(0.02), 4),
         ("PoolExhausted", {WAITING: constant(1)}, 2),
-        ("CheckFails", {series("probe_success", check="web"): constant(0)}, 2),
         ("RuleEvaluationsMissed", {MISSED: grows(1)}, 3),
         ("JobsMissed", {JOBS: grows(1)}, 3),
         ("RulesFail", {RULES: grows(1)}, 2),
@@ -146,8 +145,6 @@ async def test_fires(alert: str, values: dict[Labels, Value], minutes: int) -> N
         ({BATCH: constant(3)}, 16),
         (lag(0.005), 6),
         ({WAITING: lambda minute: float(minute % 1 == 0)}, 5),
-        ({series("probe_success", check="web"): constant(1)}, 3),
-        ({series("probe_success", check="web"): lambda minute: float(minute % 1 == 0)}, 5),
         ({MISSED: constant(4)}, 5),
         ({JOBS: constant(4)}, 5),
         ({RULES: constant(4)}, 5),
@@ -190,5 +187,5 @@ def test_metrics_exist() -> None:
 
     named = {name for group in groups for rule in group.rules for name in rule.query.metric_names}
 
-    assert len(named) == 13
+    assert len(named) == 12
     assert named <= known

@@ -105,6 +105,24 @@ CONTRADICTIONS = [
         "1:55: gateway.namespaces[2].name: the namespace ab stands there twice",
     ),
     (
+        "health:\n  checks:\n  - {name: a, http: {url: 'http://x'}, depends_on: [b]}",
+        "3:53: health.checks[0].depends_on[0]: there is no check b; there are a, gateway-",
+    ),
+    (
+        "health:\n  checks:\n"
+        "  - {name: a, http: {url: 'http://x'}, depends_on: [http-pool, b]}\n"
+        "  - {name: b, http: {url: 'http://x'}, depends_on: [a]}",
+        "3:64: health.checks[0].depends_on[1]: checks depend on each other: a needs b needs a",
+    ),
+    (
+        "health:\n  maintenance:\n  - {daily: '12:00', duration: 1h, cron: '* * * * *'}",
+        "3:13: health.maintenance[0].daily: the window has daily and cron; give it one of",
+    ),
+    (
+        "health:\n  maintenance:\n  - {daily: '24:00', duration: 1h}",
+        "3:13: health.maintenance[0].daily: '24:00' is no time of day; write one such as",
+    ),
+    (
         "health: {checks: [{name: a, http: {url: 'http://x'}}, {name: a, http: {url: 'http://x'}}]}",
         "health.checks[1].name: the name a stands there twice",
     ),

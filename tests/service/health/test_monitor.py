@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,13 +10,14 @@ from opentelemetry.trace import StatusCode
 
 from alerts.clock import ManualClock
 from service.health.checks import Check
+from service.health.maintenance import Maintenance, OnceWindow, Period
 from service.health.monitor import (
     FIRST_RUNS_WITHIN_S,
-    CheckSnapshot,
     HealthMonitor,
     UnknownCheckError,
     job_name,
 )
+from service.health.snapshot import CheckSnapshot
 from service.health.state import CheckState, ProbeResult, Thresholds
 from service.jobs import JobError
 from service.scheduler import Scheduler
@@ -179,3 +181,201 @@ async def test_a_name_is_taken_once(house):
     with pytest.raises(JobError, match="already"):
         house.monitor.add(check())
     assert house.monitor.check("web").status.state is CheckState.UP
+
+
+def window(start_s: float, end_s: float) -> Maintenance:
+    """Return a maintenance window, in seconds of the house's clock."""
+    return Maintenance((OnceWindow(Period(round(start_s * 1000), round(end_s * 1000), "move")),))
+
+
+def states(house: House) -> dict[str, str]:
+    return {each.name: each.state.name for each in house.monitor.checks()}
+
+
+async def test_failures_below_a_failing_dependency_are_held_back(house):
+    """However far below, until the dependency is up again; what works all the same is up."""
+    down = Thresholds(failure=1)
+    house.monitor.add(check("db", "-+", thresholds=down))
+    house.monitor.add(check("api", "--", thresholds=down, depends_on=("db",)))
+    house.monitor.add(check("web", "-", thresholds=down, depends_on=("api",)))
+    house.monitor.add(check("docs", "+", thresholds=down, depends_on=("db",)))
+    await house.monitor.run("web")  # which has the others run
+    await house.clock.settle()
+    await house.monitor.run("docs")
+
+    assert states(house) == {"db": "DOWN", "api": "HELD", "web": "HELD", "docs": "UP"}
+    assert house.monitor.check("web").held_by == ("api", "db")
+    assert house.monitor.check("api").reason == "db fails; status 500"
+    assert house.monitor.check("web").status.state is CheckState.DOWN
+
+    await house.monitor.run("db")
+    assert states(house) == {"db": "UP", "api": "HELD", "web": "HELD", "docs": "UP"}
+    await house.clock.settle()  # api is looked at, and web once api works
+    assert states(house) == {"db": "UP", "api": "DOWN", "web": "HELD", "docs": "UP"}
+
+
+async def test_what_was_held_back_is_looked_at_when_its_dependency_works_again(house):
+    """It is never told to be down for what it found while the dependency was."""
+    down = Thresholds(failure=1)
+    seen: list[tuple[str, str]] = []
+    house.monitor.add(check("db", "-+", thresholds=down))
+    house.monitor.add(check("web", "-+", thresholds=down, depends_on=("db",)))
+    await house.monitor.run("db")
+    await house.monitor.run("web")
+    house.monitor.add_listener(lambda _, after: seen.append((after.name, after.state.name)))
+    await house.monitor.run("db")
+    await house.clock.settle()
+
+    assert seen == [("db", "UP"), ("web", "UP")]
+
+
+async def test_the_dependency_of_a_failed_check_is_run_at_once(house):
+    """So that the cause is known although its turn is an hour away; a success asks for nothing."""
+    house.monitor.add(check("db"))
+    house.monitor.add(check("web", "+-", depends_on=("db",)))
+    await house.monitor.run("web")
+    await house.clock.settle()
+    assert house.scheduler.job(job_name("db")).runs == 0
+
+    await house.monitor.run("web")
+    await house.clock.settle()
+    assert house.scheduler.job(job_name("db")).runs == 1
+
+
+async def test_a_dependency_looked_at_since_is_not_run_again(house):
+    """A thousand failures do not make a thousand runs of what they need."""
+    house.monitor.add(check("db", "-" * 9))
+    for number in range(5):
+        house.monitor.add(check(f"web{number}", "-", depends_on=("db",)))
+    for number in range(5):
+        await house.monitor.run(f"web{number}")
+        await house.clock.settle()
+
+    assert house.scheduler.job(job_name("db")).runs == 1
+
+
+async def test_a_window_opens_and_closes_on_time(house):
+    """Without any run, and listeners are told of both with the exact moments."""
+    now = house.clock.time()
+    house.monitor.add(check(maintenance=window(now + 30.5, now + 40.25)))
+    await house.clock.advance(FIRST_RUNS_WITHIN_S)
+    seen: list[tuple[str, float, str]] = []
+    house.monitor.add_listener(
+        lambda _, after: seen.append((after.state.name, after.since_s - now, after.reason))
+    )
+    async with house.monitor:
+        await house.clock.advance(25)
+        assert house.monitor.check("web").status.state is CheckState.UP
+        await house.clock.advance(15)
+
+    assert seen == [("MAINTENANCE", 30.5, "maintenance: move"), ("UP", 40.25, "fine")]
+
+
+async def test_results_in_a_window_are_kept(house):
+    """They are what the state is after it."""
+    now = house.clock.time()
+    house.monitor.add(
+        check(
+            script="+---",
+            thresholds=Thresholds(failure=3),
+            maintenance=window(now + 10, now + 20),
+        )
+    )
+    await house.clock.advance(FIRST_RUNS_WITHIN_S + 2)
+    for _ in range(3):
+        await house.monitor.run("web")
+    during = house.monitor.check("web")
+    async with house.monitor:
+        await house.clock.advance(10)
+
+    assert (during.state, during.status.failures) == (CheckState.MAINTENANCE, 3)
+    assert house.monitor.check("web").state is CheckState.DOWN
+
+
+async def test_windows_that_passed_in_one_leap_are_each_told(house):
+    """A machine that slept wakes up to what it missed, each with its own time."""
+    now = house.clock.time()
+    house.monitor.add(check(maintenance=window(now + 10, now + 20)))
+    await house.monitor.run("web")
+    seen: list[tuple[str, float]] = []
+    house.monitor.add_listener(
+        lambda _, after: seen.append((after.state.name, after.since_s - now))
+    )
+    house.clock._elapsed_ns += 3_600 * 10**9
+    await house.monitor.run("web")
+
+    assert seen[:2] == [("MAINTENANCE", 10), ("UP", 20)]
+
+
+async def test_a_check_that_is_replaced_keeps_its_state_and_slots(house):
+    """Only another interval gives it other slots; its runs go on being counted otherwise."""
+    house.monitor.add(check(script="-", thresholds=Thresholds(failure=1)))
+    await house.scheduler.run_now(job_name("web"))
+    house.monitor.replace(check(script="+", group="shop"))
+    kept = house.scheduler.job(job_name("web"))
+
+    assert (kept.runs, house.monitor.check("web").group) == (1, "shop")
+    assert house.monitor.check("web").state is CheckState.DOWN
+
+    house.monitor.replace(Check("web", ScriptedProbe("+"), interval_s=60.0))
+    assert house.scheduler.job(job_name("web")).interval_s == 60.0
+    assert house.monitor.check("web").state is CheckState.DOWN
+
+
+async def test_no_more_checks_run_at_once_than_allowed(house):
+    """The others wait for their turn; none is lost."""
+    gate, running, most = asyncio.Event(), 0, 0
+
+    class Waiting:
+        target = "a gate"
+
+        async def run(self, timeout_s: float) -> ProbeResult:
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            await gate.wait()
+            running -= 1
+            return ProbeResult.passed()
+
+    monitor = HealthMonitor(
+        scheduler=house.scheduler,
+        clock=house.clock,
+        instruments=house.telemetry.instruments,
+        max_concurrent=3,
+    )
+    for number in range(10):
+        monitor.add(Check(f"c{number}", Waiting()))
+    runs = [asyncio.create_task(monitor.run(f"c{number}")) for number in range(10)]
+    await house.clock.settle()
+    gate.set()
+    await asyncio.gather(*runs)
+
+    assert most == 3
+    assert {each.state for each in monitor.checks()} == {CheckState.UP}
+
+
+async def test_a_thousand_checks_that_hang_at_once(house):
+    """Each is a failure at its own timeout, and none waits for another."""
+
+    class Hanging:
+        target = "nothing"
+
+        async def run(self, timeout_s: float) -> ProbeResult:
+            await house.clock.sleep(3600)
+            return ProbeResult.passed()
+
+    monitor = HealthMonitor(
+        scheduler=Scheduler(clock=house.clock, instruments=house.telemetry.instruments),
+        clock=house.clock,
+        instruments=house.telemetry.instruments,
+        max_concurrent=1000,
+    )
+    for number in range(1000):
+        monitor.add(Check(f"c{number}", Hanging(), timeout_s=5.0))
+    runs = [asyncio.create_task(monitor.run(f"c{number}")) for number in range(1000)]
+    await house.clock.settle()
+    await house.clock.advance(5.0)
+    results = [run.result().status.last for run in runs]
+
+    assert {result.reason for result in results if result} == {"no result within 5s"}
+    assert {result.duration_s for result in results if result} == {5.0}

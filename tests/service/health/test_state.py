@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.health.state import CheckState, CheckStatus, ProbeResult, Thresholds
+from service.health.state import (
+    CheckState,
+    CheckStatus,
+    ProbeResult,
+    Thresholds,
+    reported_state,
+)
 
-UNKNOWN, UP, DEGRADED, DOWN = CheckState
+UNKNOWN, UP, DEGRADED, DOWN, MAINTENANCE, HELD = CheckState
 
 GOOD = ProbeResult.passed("fine")
 BAD = ProbeResult.failed("broken", "status")
@@ -76,3 +82,20 @@ def test_the_state_follows_from_the_results_alone(results, thresholds):
         assert (status.failures, status.successes) == ((0, row) if success else (row, 0))
         assert status.state is not UNKNOWN
         assert status.since_s <= second
+
+
+@pytest.mark.parametrize("in_maintenance", [False, True])
+@pytest.mark.parametrize("dependency_fails", [False, True])
+@pytest.mark.parametrize("by_results", [UNKNOWN, UP, DEGRADED, DOWN])
+def test_what_is_reported(by_results, dependency_fails, in_maintenance):
+    """Maintenance comes before everything, and only failures are held back."""
+    reported = reported_state(
+        by_results, in_maintenance=in_maintenance, dependency_fails=dependency_fails
+    )
+
+    if in_maintenance:
+        assert reported is MAINTENANCE
+    elif dependency_fails and by_results in (DEGRADED, DOWN):
+        assert reported is HELD
+    else:
+        assert reported is by_results

@@ -80,3 +80,14 @@ def test_everything_is_registered():
     metrics = {item.name: item for item in data.resource_metrics[0].scope_metrics[0].metrics}
     assert {"process.cpu.time", "process.uptime"} <= set(metrics)
     assert len(metrics["cpython.gc.collections"].data.data_points) == 3
+
+
+async def test_the_worst_lag_is_taken_once():
+    """Each answer is about the time since the one before."""
+    clock = LateClock(0.5)
+    meter = MeterProvider([], shutdown_on_exit=False).get_meter("test")
+    with LoopLagMonitor(clock, EVENT_LOOP_LAG.histogram(meter), interval_s=1.0) as monitor:
+        await clock.advance(2)
+        taken = [monitor.take_worst(), monitor.take_worst()]
+
+    assert taken == [pytest.approx(0.5), 0]

@@ -15,6 +15,8 @@ class Report:
     pinged: int = 3
     closed_dead: int = 2
     closed_idle: int = 1
+    queued_bytes: int = 70
+    largest_queue_bytes: int = 40
 
 
 class Sweep:
@@ -35,7 +37,14 @@ async def test_a_sweep_that_ends_is_a_success_with_its_counts():
 
     assert result.success
     assert result.reason == "5 checked, 3 pinged, 2 dead and 1 idle closed"
-    assert result.attributes == {"checked": 5, "pinged": 3, "closed_dead": 2, "closed_idle": 1}
+    assert result.attributes == {
+        "checked": 5,
+        "pinged": 3,
+        "closed_dead": 2,
+        "closed_idle": 1,
+        "queued_bytes": 70,
+        "largest_queue_bytes": 40,
+    }
 
 
 async def test_a_sweep_that_raises_is_a_failure():

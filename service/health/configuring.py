@@ -1,0 +1,125 @@
+"""The checks the settings ask for, kept in step with them while the process runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.config.health_settings import CheckSettings, HealthSettings
+from service.config.maintenance_settings import MaintenanceSettings
+from service.health.checks import Check
+from service.health.maintenance import configured_maintenance
+from service.health.monitor import HealthMonitor
+from service.health.state import CheckStatus
+
+BuildChecks = Callable[[HealthSettings], Sequence[Check]]
+"""Builds the checks of settings; raises ConfigurationError when one cannot be."""
+
+_Definition = tuple[CheckSettings, tuple[MaintenanceSettings, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksPlan:
+    """What other settings change.
+
+    Attributes:
+        settings: The settings.
+        added: New checks.
+        changed: Those that take the place of one of their name.
+        removed: Names of those that go.
+        unchanged: How many stay as they are.
+    """
+
+    settings: HealthSettings
+    added: tuple[Check, ...]
+    changed: tuple[Check, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+
+    def __str__(self) -> str:
+        return (
+            f"checks: {self.unchanged} unchanged, {len(self.changed)} changed, "
+            f"{len(self.added)} added, {len(self.removed)} removed"
+        )
+
+
+class ConfiguredChecks:
+    """Adds, changes and removes checks as settings say; the others keep state and slots.
+
+    Args:
+        monitor: Runs them.
+        settings: What there is at the start.
+        built_in: The checks there always are.
+        build: Builds the others.
+        forget: Told the names of checks that go.
+        known: What an earlier process found out, by check.
+    """
+
+    def __init__(
+        self,
+        monitor: HealthMonitor,
+        settings: HealthSettings,
+        *,
+        built_in: Sequence[Check],
+        build: BuildChecks,
+        forget: Callable[[str], None],
+        known: Mapping[str, CheckStatus],
+    ) -> None:
+        self._monitor = monitor
+        self._settings = settings
+        self._built_in = tuple(built_in)
+        self._build = build
+        self._forget = forget
+        self._known = known
+
+    def start(self) -> None:
+        """Add all of them."""
+        for check in (*self._in_maintenance(self._settings), *self._build(self._settings)):
+            self._monitor.add(check, status=self._known.get(check.name))
+
+    def plan(self, settings: HealthSettings) -> ChecksPlan:
+        """Return what other settings change; nothing is changed yet.
+
+        The common interval stays what it was at the start.
+
+        Raises:
+            ConfigurationError: A check cannot be built.
+        """
+        settings = settings.model_copy(update={"interval": self._settings.interval})
+        before, after = _definitions(self._settings), _definitions(settings)
+        differing = [name for name, definition in after.items() if before.get(name) != definition]
+        # Only those: a probe may have a state of its own, such as when it was called last.
+        wanted = tuple(check for check in settings.checks if check.name in differing)
+        built = self._build(settings.model_copy(update={"checks": wanted}))
+        return ChecksPlan(
+            settings,
+            added=tuple(check for check in built if check.name not in before),
+            changed=tuple(check for check in built if check.name in before),
+            removed=tuple(name for name in before if name not in after),
+            unchanged=len(after) - len(differing),
+        )
+
+    def apply(self, plan: ChecksPlan) -> None:
+        """Have what a plan says."""
+        for name in plan.removed:
+            self._monitor.remove(name)
+            self._forget(name)
+        if plan.settings.maintenance != self._settings.maintenance:
+            for check in self._in_maintenance(plan.settings):
+                self._monitor.replace(check)
+        for check in plan.changed:
+            self._monitor.replace(check)
+        for check in plan.added:
+            self._monitor.add(check)
+        self._settings = plan.settings
+
+    def _in_maintenance(self, settings: HealthSettings) -> tuple[Check, ...]:
+        maintenance = configured_maintenance(settings.maintenance)
+        return tuple(
+            dataclasses.replace(check, maintenance=maintenance) for check in self._built_in
+        )
+
+
+def _definitions(settings: HealthSettings) -> dict[str, _Definition]:
+    return {check.name: (check, settings.maintenance) for check in settings.checks}
