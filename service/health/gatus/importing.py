@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from alerts.documents import Document
 from alerts.errors import Problem
-from service.config.health_settings import CheckSettings
+from service.config.health_settings import CheckSettings, HealthSettings
 from service.health.gatus.conditions import carried_conditions
+from service.health.gatus.maintenance import carried_maintenance
 from service.health.gatus.probes import carried_probe
 from service.health.gatus.remarks import Place
 
@@ -22,14 +23,14 @@ _NOT_CARRIED = {
     "alerting": "receivers are those of alerts.alertmanager_config, in Alertmanager's format",
     "suites": "there are no suites",
     "remote": "there are no remote instances",
-    "connectivity": "not carried over; let checks depend on one of the connection instead",
+    "connectivity": "not carried over; depends_on of checks does that",
     "tunneling": "there are no SSH tunnels",
     "announcements": "there is no status page to announce on",
     "storage": "results are kept in alerts.storage_url",
     "security": "who may read is in operations.auth",
     "web": "where to listen is in operations.host and operations.port",
     "ui": "there is no status page of that kind",
-    "concurrency": "all checks may run at the same time",
+    "concurrency": "how many checks run at the same time is in health.max_concurrent",
 }
 _SILENT = frozenset(("endpoints", "external-endpoints", "metrics", "maintenance", "debug"))
 _ENDPOINT_KEYS = (
@@ -38,7 +39,6 @@ _ENDPOINT_KEYS = (
 )
 _CLIENT_KEYS = ("timeout", "insecure", "ignore-redirect", "oauth2", "tls")
 _FOREVER = "1y"
-_NO_MAINTENANCE = "checks have no maintenance windows"
 _NO_NAME = re.compile(r"[^-a-zA-Z0-9_. ]+")
 
 
@@ -75,9 +75,10 @@ def import_gatus(document: Document) -> Imported:
         *(_external(place, names[place.path]) for place in external),
     ]
     checks = [check for check in found if check is not None]
-    top.leave_out("maintenance", why=_NO_MAINTENANCE)
+    window = top.inside("maintenance")
+    maintenance = {} if window is None else _usable_maintenance(window)
     remarks = sorted(set(top.remarks), key=lambda remark: (remark.line, remark.column))
-    return Imported({"checks": checks}, tuple(remarks))
+    return Imported({**maintenance, "checks": checks}, tuple(remarks))
 
 
 def _names(places: Iterable[Place]) -> dict[tuple[str | int, ...], str]:
@@ -153,8 +154,7 @@ def _common(place: Place) -> dict[str, object]:
         found["success_threshold"] = min(_count(each, "success-threshold", 2) for each in alerts)
         kinds = ", ".join(dict.fromkeys(alert.text("type") for alert in alerts))
         place.remark("alerts", f"alerts: the thresholds are kept; {kinds} is up to routes")
-    place.leave_out("maintenance-windows", why=_NO_MAINTENANCE)
-    return found
+    return {**found, **carried_maintenance(place.items("maintenance-windows"))}
 
 
 def _count(place: Place, key: str, default: int) -> int:
@@ -167,8 +167,23 @@ def _usable(place: Place, check: dict[str, object]) -> dict[str, object] | None:
     try:
         CheckSettings.model_validate(check)
     except ValidationError as error:
-        for detail in error.errors(include_url=False, include_input=False):
-            where = ".".join(str(step) for step in detail["loc"])
-            place.remark(None, f"{check['name']}: {where}: {detail['msg']}; left out")
+        _explain(place, f"{check['name']}: ", error)
         return None
     return check
+
+
+def _usable_maintenance(place: Place) -> dict[str, object]:
+    """Return the common window, if the settings take it."""
+    found = carried_maintenance([place])
+    try:
+        HealthSettings.model_validate(found)
+    except ValidationError as error:
+        _explain(place, "", error)
+        return {}
+    return found
+
+
+def _explain(place: Place, what: str, error: ValidationError) -> None:
+    for detail in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(step) for step in detail["loc"])
+        place.remark(None, f"{what}{where}: {detail['msg']}; left out")

@@ -168,6 +168,7 @@ def test_what_is_not_carried_over_is_said(remark):
         ("endpoints: [{name: a/b, url: 'http://x'}]\n", "the endpoint 'a/b' becomes 'a-b'"),
         ("endpoints: [{url: 'http://x'}]\n", "the endpoint '' becomes 'endpoint'"),
         ("external-endpoints: [{name: a, token: t}]\n", "silence for a year is a failure"),
+        ("maintenance: {start: '25:00', duration: 1h}\n", "1:14: maintenance.0.daily: "),
         ("external-endpoints: [{name: a}]\n", "push.token: Value error, is empty"),
     ],
 )
@@ -176,6 +177,34 @@ def test_a_broken_file_leads_to_remarks(text, remark):
     _, remarks, _ = imported(text)
 
     assert any(remark in each for each in remarks), remarks
+
+
+def test_maintenance_windows_are_taken_over():
+    """Those of all checks and of one, every day or on some days."""
+    text = """\
+maintenance: {start: "23:00", duration: 1h, timezone: Europe/Berlin, every: [Monday, Thursday]}
+endpoints:
+- name: a
+  url: http://x/
+  maintenance-windows:
+  - {start: "02:30", duration: 90m}
+  - {start: "02:30", duration: 90m, enabled: false}
+  - {start: "02:30"}
+  - {start: "02:30", duration: 1h, every: [Caturday]}
+"""
+    checks, remarks, settings = imported(text)
+
+    (common,) = settings.health.maintenance
+    assert (common.weekly, common.duration, common.time_zone) == (
+        "mon,thu 23:00",
+        3600.0,
+        "Europe/Berlin",
+    )
+    assert checks["a"]["maintenance"] == [{"daily": "02:30", "duration": "1h30m"}]
+    assert remarks == [
+        "gatus.yaml:8:5: a window needs start and duration; left out",
+        "gatus.yaml:9:36: every names a day that is none; the window is left out",
+    ]
 
 
 @pytest.mark.parametrize(
