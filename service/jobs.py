@@ -286,7 +286,9 @@ class Job:
             _describe(span, ending)
             if ending.error_type:
                 attributes["error.type"] = ending.error_type
-            self._instruments.job_duration.record(duration_s, attributes)
+            self._instruments.job_duration.record(
+                duration_s, attributes, trace.set_span_in_context(span)
+            )
 
     async def _call(self, slot_s: float) -> _Ending:
         """Call the function within its time and return how that ended.

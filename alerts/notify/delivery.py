@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, SpanKind, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.notify.channel import Channel
@@ -325,6 +325,7 @@ class _Worker:
         link = span_context_of(item.notification.trace_parent)
         started = context.clock.monotonic()
         attributes = {"gateway.receiver": receiver}
+        measured_in = Context()
         try:
             with context.telemetry.tracer.start_as_current_span(
                 f"notify {receiver}",
@@ -340,6 +341,7 @@ class _Worker:
                 record_exception=False,
                 set_status_on_exception=False,
             ) as span:
+                measured_in = set_span_in_context(span)
                 try:
                     await self._channel.deliver(item.notification)
                 except DeliveryError as error:
@@ -349,7 +351,7 @@ class _Worker:
                     raise
         finally:
             elapsed_s = context.clock.monotonic() - started
-            context.telemetry.notification_duration.record(elapsed_s, attributes)
+            context.telemetry.notification_duration.record(elapsed_s, attributes, measured_in)
 
     async def _failed(self, item: _Queued, error: DeliveryError) -> None:
         if not error.permanent:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.errors import AlertsError
@@ -260,7 +260,9 @@ class RuleGroup:
         attributes = {"gateway.rule.group": self.name}
         if errors:
             attributes["error.type"] = errors[0]
-        context.telemetry.rule_evaluation_duration.record(self.last_evaluation_s, attributes)
+        context.telemetry.rule_evaluation_duration.record(
+            self.last_evaluation_s, attributes, set_span_in_context(span)
+        )
 
     def _describe(self, span: Span, errors: list[str]) -> None:
         firing = sum(

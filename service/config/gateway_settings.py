@@ -103,7 +103,7 @@ class GatewaySettings(Section):
 
     def _check_back_ends(self, options: ChannelOptions, *path: str | int) -> None:
         known, usual = {each.name for each in self.proxy.proxies}, self.proxy.usual()
-        for event in ("subscribe", "publish"):
+        for event in ("subscribe", "publish", "sub_refresh"):
             enabled = getattr(options, f"{event}_proxy_enabled")
             name = getattr(options, f"{event}_proxy_name")
             if name and name not in known:

@@ -44,8 +44,8 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
-from service.gateway.proxy import HeaderSource
-from service.gateway.proxy_messages import PublishAnswer
+from service.gateway.proxy_answers import PublishAnswer
+from service.gateway.proxy_headers import HeaderSource
 from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
@@ -308,7 +308,7 @@ class Commands:
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         identity = await self._admission.refresh(client, text_field(request, "token"))
-        client.renew(identity)
+        self._subscriptions.refresh(client, identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",

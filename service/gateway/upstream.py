@@ -17,7 +17,8 @@ from alerts.clock import Clock
 from service.config.proxy_settings import UpstreamSettings
 from service.gateway.circuit import CircuitBreaker, Permit
 from service.gateway.codes import DisconnectError, GatewayError, ProtocolError
-from service.gateway.proxy_messages import AnswerError, ProxyClient
+from service.gateway.proxy_fields import AnswerError
+from service.gateway.proxy_requests import ProxyClient
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http import HTTPAnswer, HTTPConnectionPool
 from service.pools.websocket import CloseReason

@@ -30,12 +30,21 @@ from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanPr
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
-from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
+from service.telemetry.instruments import (
+    COLLECTIONS_FAILED,
+    LOG_LEFT_OUT,
+    LOG_RECORDS,
+    METRICS_OVERFLOWED,
+    TRACE_PARENTS,
+    Instruments,
+)
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
-from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.threads import run_in_daemon_thread
+from service.telemetry.view_settings import resolve_views
+from service.telemetry.viewed_meter import ViewedMeter
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +73,7 @@ class Telemetry:
         instruments: Tracer and histograms of the service.
         alerts: Tracer and histograms of the alerting library.
         observers: Registers what is read at collection.
+        log_levels: How much is logged.
         propagator: W3C trace context, for carriers other than HTTP headers.
     """
 
@@ -93,6 +103,7 @@ class Telemetry:
         self._disabled = is_disabled(environment)
         resource = resolve_resource(settings, environment)
         ratio = resolve_sampling(self._settings, environment)
+        self._views = resolve_views(self._settings)
         self._exports = Exports(self._settings, environment)
         if self._disabled or not (span_processors or "traces" in self._exports.queues):
             ratio = 0.0
@@ -107,6 +118,7 @@ class Telemetry:
             interval_s=self._settings.collect_interval,
             clock=clock,
             enabled=not self._disabled,
+            views=self._views,
         )
         if self._exports.metrics is not None:
             self.collection.add_consumer(self._exports.metrics)
@@ -116,9 +128,10 @@ class Telemetry:
             self.tracer_provider.get_tracer(_ALERTS_SCOPE, __version__),
             self._create_meter(_ALERTS_SCOPE),
         )
-        self.observers = Observers(self.meter)
+        self.observers = Observers(self.meter, self._views)
         self._observe(clock)
         self._lag = LoopLagMonitor(clock, self.instruments.event_loop_lag)
+        self._garbage = GarbageMonitor(self.instruments.gc_pause)
         self._logging = LogSetup(
             level=self._settings.log_level,
             log_format=self._settings.log_format,
@@ -126,12 +139,18 @@ class Telemetry:
             environment=environment,
             provider=self._create_logger_provider(resource),
             stream=log_stream,
+            repeats=self._settings.log_repeats,
         )
+        self.log_levels = self._logging.levels
+        self.observers.observe(LOG_RECORDS, lambda: _by_level(self._logging.stats.records))
+        self.observers.observe(LOG_LEFT_OUT, lambda: _by_level(self._logging.stats.left_out))
         self._closed = False
 
     async def __aenter__(self) -> Self:
         self._logging.install()
         self._lag.__enter__()
+        self._garbage.__enter__()
+        LoopReader(asyncio.get_running_loop()).observe(self.observers)
         self.collection.start()
         if self._disabled:
             _logger.info("OTEL_SDK_DISABLED is set: no telemetry, and no own metrics for rules.")
@@ -149,6 +168,7 @@ class Telemetry:
             return
         self._closed = True
         self._lag.__exit__()
+        self._garbage.__exit__()
         timeout_s = self._settings.shutdown_timeout
         try:
             async with asyncio.timeout(timeout_s + _CLOSE_MARGIN_S):
@@ -188,6 +208,7 @@ class Telemetry:
         """Append every later collection to a source of the series store."""
         feed = SeriesFeed(source, exemplars, job=self.service_name, instance=self.instance)
         self.collection.add_consumer(feed)
+        self.collection.forget()
 
     def _close(self, timeout_s: float) -> None:
         """Stop in order; blocks the calling thread."""
@@ -215,7 +236,7 @@ class Telemetry:
     def _create_meter(self, scope: str) -> Meter:
         if self._disabled:
             return NoOpMeter(scope)
-        return self.collection.provider.get_meter(scope, __version__)
+        return ViewedMeter(self.collection.provider.get_meter(scope, __version__), self._views)
 
     def _create_logger_provider(self, resource: Resource) -> LoggerProvider | None:
         if "logs" not in self._exports.queues:
@@ -230,8 +251,13 @@ class Telemetry:
         self._exports.observe(self.observers)
         stats = self.collection.stats
         self.observers.observe(COLLECTIONS_FAILED, lambda: [(stats.failures, {})])
+        self.observers.observe(METRICS_OVERFLOWED, lambda: [(self._views.overflowed, {})])
         self.observers.observe(TRACE_PARENTS, self._trace_parents)
 
     def _trace_parents(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         stats = self.sampling.trace_parents.stats
         return [(stats.accepted, {}), (stats.malformed, {"error.type": "malformed"})]
+
+
+def _by_level(counts: Mapping[str, int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+    return [(count, {"gateway.log.level": level}) for level, count in dict(counts).items()]

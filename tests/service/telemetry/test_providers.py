@@ -22,9 +22,11 @@ from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.series.store import SeriesStore
 from service.config.settings import Settings
+from service.telemetry.exposition import PROMETHEUS_TEXT, render
 from service.telemetry.instruments import CHANNEL_COUNT
 from service.telemetry.providers import Telemetry
 from service.telemetry.spans import FinishedSpans
+from tests.support.app import labels, readings
 from tests.support.exposition import parse_exposition
 from tests.support.otlp import Mode, OTLPReceiver
 
@@ -130,6 +132,28 @@ async def test_headers_are_sent_with_every_request():
             await collector.span("work")
 
     assert collector.headers["x-token"] == "secret"
+
+
+async def test_what_a_collector_says_is_measured():
+    """Whether it accepts, what it refused of a request, and how much may wait."""
+    async with OTLPReceiver() as collector, create(collector.url) as telemetry:
+        collector.rejected = 1
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        good = readings((await telemetry.collection.collect_now()).metrics)
+        collector.mode = "refuse"
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        bad = readings((await telemetry.collection.collect_now()).metrics)
+
+    traces = labels(gateway__telemetry__signal="traces")
+    assert good["gateway.telemetry.export.success"][traces] == 1
+    assert good["gateway.telemetry.rejected"][traces] == 1
+    assert good["gateway.telemetry.exported"][traces] == 1
+    assert bad["gateway.telemetry.export.success"][traces] == 0
+    assert bad["gateway.telemetry.dropped"][traces] == 1
+    assert bad["gateway.telemetry.queue.size"][traces] == 0
+    assert bad["gateway.telemetry.queue.capacity"][traces] == 2048
 
 
 async def test_nothing_configured_sends_and_records_nothing():
@@ -329,8 +353,10 @@ async def test_rules_and_page_show_the_same():
     async with create() as telemetry:
         telemetry.feed_series(store.source("self"), store.exemplars)
         telemetry.instruments.job_duration.record(0.2)
-        await telemetry.collection.collect_now()
-        _, page = await telemetry.render_metrics("")
+        collected = await telemetry.collection.collect_now()
+        kept = store.select([Matcher(MatchOp.EQUAL, "job", telemetry.service_name)]).labels
+    # As it was collected: later there may be series that were not there yet.
+    page = render(collected.families, PROMETHEUS_TEXT)
 
     target = {"job": telemetry.service_name, "instance": telemetry.instance}
     shown = {
@@ -338,7 +364,6 @@ async def test_rules_and_page_show_the_same():
         for family in parse_exposition(page.decode()).values()
         for name, labels, _, _ in family.samples
     }
-    kept = store.select([Matcher(MatchOp.EQUAL, "job", telemetry.service_name)]).labels
     assert set(kept) - shown == {Labels({"__name__": "up", **target})}
     assert shown <= set(kept)
 
