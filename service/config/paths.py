@@ -80,6 +80,12 @@ _FILES = ("ca_file", "cert_file", "key_file")
 
 
 def _with_absolute_files(check: CheckSettings, directory: Path) -> CheckSettings:
+    if check.sql is not None:
+        url = _SQLITE.sub(lambda found: found[1] + str(directory / found[2]), check.sql.url)
+        return check.model_copy(update={"sql": check.sql.model_copy(update={"url": url})})
+    if check.command is not None and check.command.directory is not None:
+        inside = {"directory": directory / check.command.directory}
+        return check.model_copy(update={"command": check.command.model_copy(update=inside)})
     probe = getattr(check, check.kind)
     tls = getattr(probe, "tls", None)
     if tls is None:

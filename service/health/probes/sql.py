@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, RowMapping, make_url
@@ -49,6 +51,7 @@ class SQLProbe:
         )
 
     async def _look(self, run: Run) -> str:
+        await self._require_file()
         engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
         try:
             async with engine.connect() as connection:
@@ -61,6 +64,17 @@ class SQLProbe:
             await engine.dispose()
         run.body = encode(list(_plain(rows)))
         return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
+
+    async def _require_file(self) -> None:
+        """Refuse a file that is not there, which SQLite would make."""
+        file = self._url.database or ":memory:"
+        if self._url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+            return
+        if not await asyncio.to_thread(Path(file).is_file):
+            fault = Fault(
+                f"no connection: there is no file {file}", "connect", Placeholder.CONNECTED
+            )
+            raise ProbeError(fault)
 
 
 def _url(settings: SQLProbeSettings) -> URL:

@@ -113,3 +113,20 @@ def test_files_are_relative_to_the_configuration(tmp_path):
 
     assert tls is not None
     assert tls.tls.ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("check", "path"),
+    [
+        ("{name: a, sql: {url: 'sqlite:///a.db'}}", ("sql", "url")),
+        ("{name: a, command: {argv: [df], directory: a.db}}", ("command", "directory")),
+    ],
+)
+def test_databases_and_directories_are_relative_to_the_configuration(tmp_path, check, path):
+    """As all paths in the file."""
+    text = f"health:\n  allow_commands: true\n  checks:\n  - {check}\n"
+    (tmp_path / "gatewatch.yaml").write_text(text, "utf-8")
+    loaded = load_settings(Path("gatewatch.yaml"), environ={}, directory=tmp_path)
+    probe = getattr(loaded.settings.health.checks[0], path[0])
+
+    assert str(getattr(probe, path[1])).removeprefix("sqlite:///") == str(tmp_path / "a.db")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -119,15 +120,17 @@ async def test_redis_that_is_not_there_or_is_another_server_fails(unused_tcp_por
 
 async def test_sql_asks_a_database(tmp_path):
     """The rows are JSON for conditions; what the query changes is taken back."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        database.executescript("CREATE TABLE t (n, name); INSERT INTO t VALUES (3, 'x'), (4, 'y')")
     url = f"sqlite:///{tmp_path / 'a.db'}"
-    create = "CREATE TABLE t AS SELECT 3 AS n, 'x' AS name"
-    await run_once("sql", {"url": url, "query": create})
+    changed = await run_once("sql", {"url": url, "query": "DELETE FROM t"})
     result = await run_once(
         "sql",
-        {"url": url, "query": "SELECT 3 AS n, 'x' AS name UNION SELECT 4, 'y'"},
+        {"url": url, "query": "SELECT * FROM t ORDER BY n"},
         conditions=["len([BODY]) == 2", "[BODY][0].n == 3", "[BODY][1].name == y"],
     )
 
+    assert (changed.success, changed.reason) == (True, "0 rows")
     assert (result.success, result.reason) == (True, "2 rows")
 
 
@@ -138,6 +141,7 @@ async def test_sql_that_fails_says_why(tmp_path):
 
     assert (wrong.error_type, wrong.reason) == ("query", "the query fails: no such table: absent")
     assert missing.error_type == "connect"
+    assert missing.reason.startswith("no connection: there is no file ")
 
 
 @pytest.fixture(scope="module")
