@@ -23,6 +23,7 @@ from alerts.clock import Clock
 from service.deadline import Deadline
 from service.errors import GatewatchError
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import JOB
 
 JobFunction = Callable[[float], Awaitable[None]]
 """What a job does. Gets the Unix time in seconds of the slot it runs for."""
@@ -267,8 +268,9 @@ class Job:
         attributes: dict[str, str] = {"gateway.job.kind": self.kind}
         if scheduled:
             self._instruments.job_delay.record(delay_s, attributes)
-        span = self._instruments.tracer.start_span(
-            f"job {self.name}",
+        span = JOB.start(
+            self._instruments.tracer,
+            {"job": self.name},
             context=Context(),
             attributes={
                 **attributes,

@@ -81,6 +81,8 @@ class HTTPProbeSettings(Section):
     """Statuses that count as success; empty: every 2xx, or what conditions on [STATUS] say."""
     follow_redirects: bool = True
     """Follow up to 10 redirects."""
+    send_traceparent: bool = True
+    """Send `traceparent`, so that what is checked can go on with the trace of the check."""
     max_body: Size = 1024 * 1024
     """Largest body that is taken; a larger one is a failure."""
     tls: ProbeTLSSettings = ProbeTLSSettings()

@@ -5,12 +5,21 @@ from __future__ import annotations
 from itertools import pairwise
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from service.config.section import Section
-from service.config.types import Count, PositiveDuration, Secret, Size, TraceURLTemplate
+from service.config.types import (
+    Count,
+    Duration,
+    NamespaceOrNone,
+    PositiveDuration,
+    Secret,
+    Size,
+    TraceURLTemplate,
+    contradiction,
+)
 
 
 class OTLPSettings(Section):
@@ -80,6 +89,27 @@ class MetricView(Section):
         return buckets
 
 
+class SamplingRuleSettings(Section):
+    """Another share for some traces. Give `name`, `namespace` or both, and `ratio`."""
+
+    name: str | None = Field(default=None, min_length=1)
+    """Name of the span a trace begins with, or of a message's, such as GET /api/v1/*; `*` and `?`
+    stand for anything."""
+    namespace: NamespaceOrNone | None = None
+    """Namespace of a channel; empty: channels without one."""
+    ratio: Annotated[float, Field(ge=0, le=1, strict=True)]
+    """Share of these traces that are recorded, from 0 to 1; 0: none, not even errors."""
+
+    @model_validator(mode="after")
+    def _is_about_something(self) -> Self:
+        if self.name is None and self.namespace is None:
+            raise contradiction(
+                "a rule for everything is telemetry.sampling itself: give name or namespace",
+                ("ratio",),
+            )
+        return self
+
+
 class TelemetrySettings(Section):
     """Traces, metrics and logs."""
 
@@ -89,6 +119,14 @@ class TelemetrySettings(Section):
     """Metrics that other services send."""
     sampling: Annotated[float, Field(ge=0, le=1, strict=True)] = 1.0
     """Share of traces that are recorded, from 0 to 1."""
+    sampling_rules: tuple[SamplingRuleSettings, ...] = ()
+    """Other shares for some; the first that matches wins. With `sampling: 0` they say nothing."""
+    sampling_errors: bool = True
+    """Record what fails though its trace is not sampled: the one span, up to 20 a second."""
+    sampling_slower_than: Duration = 1.0
+    """Record in the same way what takes longer; 0: do not."""
+    debug: bool = False
+    """Print finished traces to standard error."""
     collect_interval: PositiveDuration = 5.0
     """How often metrics are collected for the rules."""
     export_interval: PositiveDuration = 15.0

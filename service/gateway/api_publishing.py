@@ -7,8 +7,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry.context import Context
 
 from service.codec import encode
 from service.config.gateway_settings import GatewaySettings
@@ -20,6 +19,7 @@ from service.gateway.hub import Hub
 from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.requests import Request, flag, text, value_of
+from service.telemetry.sampling import MessageSampling
 
 Result = dict[str, Any]
 
@@ -31,7 +31,13 @@ class PublishingMethods:
     """What back ends do in channels."""
 
     def __init__(
-        self, settings: GatewaySettings, *, hub: Hub, broker: Broker, rules: ChannelRules
+        self,
+        settings: GatewaySettings,
+        *,
+        hub: Hub,
+        broker: Broker,
+        rules: ChannelRules,
+        sampling: MessageSampling,
     ) -> None:
         """Use the parts that the methods act on."""
         self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
@@ -39,6 +45,7 @@ class PublishingMethods:
         self._broker = broker
         self._past = History(broker, client_limit=settings.history_limit)
         self._rules = rules
+        self._sampling = sampling
 
     def table(self) -> dict[str, Callable[[Request], Awaitable[Result]]]:
         """Return the methods by name."""
@@ -71,7 +78,11 @@ class PublishingMethods:
         for channel in channels:
             try:
                 rule = self._rules.rule(channel)
-                result = await self._publish(replace(message, channel=channel, rule=rule))
+                result = await self._publish(
+                    replace(
+                        message, channel=channel, rule=rule, parent=self._parent(rule, message.tags)
+                    )
+                )
             except ProtocolError as error:
                 responses.append({"error": error_fields(error)})
             else:
@@ -81,6 +92,9 @@ class PublishingMethods:
     async def _publish(self, message: Message) -> Result:
         position = await self._broker.publish(message)
         return {} if position is None else {"offset": position.offset, "epoch": position.epoch}
+
+    def _parent(self, rule: ChannelRule, tags: Mapping[str, str] | None) -> Context | None:
+        return self._sampling.for_message(rule.template, tags.get("traceparent") if tags else None)
 
     def _message(self, request: Request, channel: str, rule: ChannelRule) -> Message:
         """Return what is published."""
@@ -101,7 +115,7 @@ class PublishingMethods:
             rule,
             source="api",
             tags=tags,
-            parent=otel_context.get_current() if trace.get_current_span().is_recording() else None,
+            parent=self._parent(rule, tags),
             skip_history=flag(request, "skip_history"),
             idempotency_key=key,
         )

@@ -109,7 +109,7 @@ class BackEnds:
             channels=tuple(subs) if isinstance(subs, dict) else (),
         )
         answer = await self._proxy.connect(
-            client.for_back_ends(), asked, parent=self._sampling.decide()
+            client.for_back_ends(), asked, parent=self._sampling.current()
         )
         if answer is None:
             return None
@@ -147,7 +147,7 @@ class BackEnds:
         given = await self._proxy.subscribe(
             client.for_back_ends(),
             ChannelRequest(channel, rule.template, self._data(request), name),
-            parent=self._sampling.decide(),
+            parent=self._sampling.current(),
         )
         return replace(given, expires_at=self._end(given.expires_at))
 
@@ -195,7 +195,7 @@ class BackEnds:
         answer = await self._proxy.rpc(
             client.for_back_ends(),
             RPCRequest(text_field(request, "method"), self._data(request)),
-            parent=self._sampling.decide(),
+            parent=self._sampling.current(),
         )
         return {} if answer.data is None else {"data": Fragment(answer.data)}
 

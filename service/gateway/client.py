@@ -15,6 +15,8 @@ from enum import Enum, auto
 from random import Random
 from typing import Any, Final
 
+from opentelemetry.trace import SpanContext
+
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
 from service.config.gateway_settings import GatewaySettings
@@ -115,6 +117,7 @@ class Client:
             asked; told the channel.
         headers: Of the WebSocket request, those that back ends are to see.
         emulated_headers: Of the connect command, those that back ends are to see.
+        upgrade: The span of the WebSocket request, when it is traced.
     """
 
     __slots__ = (
@@ -149,6 +152,7 @@ class Client:
         "refresher",
         "state",
         "subscription_refresher",
+        "upgrade",
     )
 
     def __init__(
@@ -184,6 +188,7 @@ class Client:
         self.refresher: Callable[[Client], None] | None = None
         self.subscription_refresher: Callable[[Client, str], None] | None = None
         self.headers: Mapping[str, str] = {}
+        self.upgrade: SpanContext | None = None
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None

@@ -23,13 +23,14 @@ from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Subscriptions
-from service.gateway.tracing import SYSTEM
 from service.pools.websocket import (
     AdmissionError,
     CloseReason,
     WebSocketConnectionManager,
 )
+from service.telemetry.http_server import UPGRADE_SPAN
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import SYSTEM
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class WebSocketEndpoint:
             on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
+        client.upgrade = request.get(UPGRADE_SPAN)
         self._commands.opened(client, request.headers)
         register(client)
         try:

@@ -37,7 +37,7 @@ from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
-from service.gateway.tracing import PublicationTracing
+from service.gateway.tracing import CommandTracing, PublicationTracing
 from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
     ConnectionPolicy,
@@ -121,7 +121,7 @@ class Gateway:
             ),
             clock=clock,
             instruments=instruments,
-            tracing=PublicationTracing(instruments.tracer),
+            tracing=PublicationTracing(instruments.tracer, tag=settings.publication_traceparent),
             stats=self.stats,
         )
         self.streams = MemoryStreams(
@@ -162,6 +162,13 @@ class Gateway:
                 rules=rules,
                 tokens=self.authenticator,
                 sampling=sampling,
+                tracing=CommandTracing(
+                    instruments.tracer,
+                    sampling,
+                    rules=rules,
+                    rpc_namespaces=self.proxy.rpc_namespaces if self.proxy is not None else (),
+                    clock=clock,
+                ),
                 stats=self.stats,
                 random=random,
                 back_ends=self._back_ends,
@@ -180,7 +187,9 @@ class Gateway:
         self._api = ServerAPI(
             settings,
             hub=self.hub,
-            publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
+            publishing=PublishingMethods(
+                settings, hub=self.hub, broker=self.broker, rules=rules, sampling=sampling
+            ),
             clients=ClientMethods(
                 settings,
                 sessions=sessions,

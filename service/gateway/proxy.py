@@ -5,7 +5,7 @@ Speaks the HTTP format of Centrifugo's proxy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from random import Random
 from typing import Any, Final
 
@@ -95,6 +95,11 @@ class Proxy:
             for each in settings.rpc_namespaces
         }
         self.headers = PassedOnHeaders(each.settings for each in self.upstreams())
+
+    @property
+    def rpc_namespaces(self) -> Collection[str]:
+        """The namespaces of methods that the settings know."""
+        return self._rpc_namespaces.keys()
 
     def upstreams(self) -> Iterator[Upstream]:
         """Return every back end."""

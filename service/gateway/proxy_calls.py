@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from opentelemetry import context as active_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, StatusCode
 
 from alerts.clock import Clock
 from service.gateway.codes import (
@@ -29,6 +29,7 @@ from service.gateway.limited_log import LimitedLog
 from service.gateway.proxy_requests import ProxyClient, ProxyEvent, encode_request
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import ASK
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -143,10 +144,10 @@ class ProxyCalls:
             # An id that is valid: without a parent the spans below would decide for themselves.
             bits = self._random.getrandbits
             return NonRecordingSpan(SpanContext(bits(128) | 1, bits(64) | 1, is_remote=False))
-        return self._instruments.tracer.start_span(
-            f"{call.event.value} {call.template}",
+        return ASK.start(
+            self._instruments.tracer,
+            {"upstream": call.upstream.name},
             context=call.parent,
-            kind=SpanKind.INTERNAL,
             attributes=attributes,
         )
 

@@ -674,7 +674,8 @@ TRACE_PARENTS = _define(
     "counter",
     "gateway.telemetry.trace_parents",
     "{header}",
-    "Trace parents that peers sent; those with an error were ignored.",
+    "Trace parents that peers sent; what has an error was ignored, and the rest of the request "
+    "was not.",
     "error.type",
 )
 METRICS_OVERFLOWED = _define(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TextIO
@@ -17,6 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -25,7 +27,12 @@ from alerts.telemetry import AlertsTelemetry
 from service import __version__
 from service.config.settings import Settings
 from service.telemetry.collection import Collection
-from service.telemetry.environment import is_disabled, resolve_resource, resolve_sampling
+from service.telemetry.environment import (
+    is_disabled,
+    resolve_resource,
+    resolve_sampling,
+    resolve_sampling_rules,
+)
 from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
@@ -38,10 +45,12 @@ from service.telemetry.instruments import (
     TRACE_PARENTS,
     Instruments,
 )
+from service.telemetry.late_spans import LatePolicy, LateSpans
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
+from service.telemetry.terminal_spans import TerminalSpans
 from service.telemetry.threads import run_in_daemon_thread
 from service.telemetry.view_settings import resolve_views
 from service.telemetry.viewed_meter import ViewedMeter
@@ -94,7 +103,7 @@ class Telemetry:
             clock: Gives collections their time and measures the loop's lag.
             span_processors: More consumers of finished spans. Without a collector and without
                 these, no span is recorded.
-            log_stream: Where log lines go; None: standard error.
+            log_stream: Where log lines and traces go; None: standard error.
 
         Raises:
             ConfigurationError: A setting or variable cannot be used.
@@ -105,13 +114,25 @@ class Telemetry:
         ratio = resolve_sampling(self._settings, environment)
         self._views = resolve_views(self._settings)
         self._exports = Exports(self._settings, environment)
+        self._terminal: TerminalSpans | None = None
+        if self._settings.debug and not self._disabled:
+            self._terminal = TerminalSpans(log_stream or sys.stderr)
+            span_processors = (*span_processors, self._terminal)
         if self._disabled or not (span_processors or "traces" in self._exports.queues):
             ratio = 0.0
         self.service_name = str(resource.attributes["service.name"])
         self.instance = str(resource.attributes["service.instance.id"])
-        self.sampling = MessageSampling(ratio)
+        rules = resolve_sampling_rules(self._settings)
+        late = LatePolicy(
+            clock,
+            errors=self._settings.sampling_errors,
+            slow_s=self._settings.sampling_slower_than,
+        )
+        self.sampling = MessageSampling(ratio, rules=rules, late=late)
         self.propagator = TraceContextTextMapPropagator()
-        self.tracer_provider = self._create_tracer_provider(resource, ratio, span_processors)
+        self.tracer_provider = self._create_tracer_provider(
+            resource, create_sampler(ratio, rules, keep=True), span_processors, late
+        )
         self.tracer: Tracer = self.tracer_provider.get_tracer(_SERVICE_SCOPE, __version__)
         self.collection = Collection(
             resource,
@@ -218,18 +239,23 @@ class Telemetry:
             self._exports.metrics.send_next()
         self.collection.collect()
         self._exports.close(max(0.0, deadline - time.monotonic()))
+        if self._terminal is not None:
+            self._terminal.shutdown()
 
     def _create_tracer_provider(
-        self, resource: Resource, ratio: float, span_processors: Sequence[SpanProcessor]
+        self,
+        resource: Resource,
+        sampler: Sampler,
+        span_processors: Sequence[SpanProcessor],
+        late: LatePolicy,
     ) -> TracerProvider:
         if self._disabled:
             return NoOpTracerProvider()
-        provider = SDKTracerProvider(
-            sampler=create_sampler(ratio), resource=resource, shutdown_on_exit=False
-        )
+        provider = SDKTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        processors = [*span_processors]
         if "traces" in self._exports.queues:
-            provider.add_span_processor(QueueSpanProcessor(self._exports.queues["traces"]))
-        for processor in span_processors:
+            processors.insert(0, QueueSpanProcessor(self._exports.queues["traces"]))
+        for processor in (*processors, LateSpans(late, processors)):
             provider.add_span_processor(processor)
         return provider
 
@@ -256,7 +282,13 @@ class Telemetry:
 
     def _trace_parents(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         stats = self.sampling.trace_parents.stats
-        return [(stats.accepted, {}), (stats.malformed, {"error.type": "malformed"})]
+        return [
+            (stats.accepted, {}),
+            (stats.malformed, {"error.type": "malformed"}),
+            (stats.repeated, {"error.type": "repeated"}),
+            (stats.oversized_states, {"error.type": "oversized_state"}),
+            (stats.baggage, {"error.type": "baggage"}),
+        ]
 
 
 def _by_level(counts: Mapping[str, int]) -> Iterable[tuple[float, Mapping[str, str]]]:

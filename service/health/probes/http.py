@@ -24,7 +24,7 @@ from service.health.probes.tls_contexts import ProbeTLSContexts, tls_options
 from service.health.state import AttributeValue, ProbeResult
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http import HTTPConnectionPool, HTTPRoute
-from service.pools.http_tracing import shown_url
+from service.pools.http_tracing import Disclosure, shown_url
 from service.pools.request_record import RequestRecord
 from service.pools.transport import PoolTransport
 
@@ -109,6 +109,7 @@ class HTTPProbe:
                 data=settings.body or None,
                 timeout_s=limit_s,
                 allow_redirects=settings.follow_redirects,
+                disclosure=Disclosure(sends_trace=settings.send_traceparent),
                 route=HTTPRoute(
                     ssl_context=context,
                     server_hostname=settings.tls.server_name or None,

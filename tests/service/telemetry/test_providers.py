@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import StatusCode
 
 from alerts.clock import ManualClock, SystemClock
 from alerts.series.labels import Labels
@@ -179,6 +181,51 @@ async def test_a_consumer_in_the_process_is_reason_enough_to_record():
         span.end()
 
     assert [found.name for found in finished.trace(span.get_span_context().trace_id)] == ["message"]
+
+
+async def test_rules_of_the_settings_are_followed():
+    """A span by its name, a message by its channel, and the others as they are."""
+    finished = FinishedSpans()
+    rules = [{"name": "job *", "ratio": 0}, {"namespace": "chat", "ratio": 0}]
+    async with create(processors=[finished], sampling_rules=rules) as telemetry:
+        for name in ("job a", "check a"):
+            telemetry.tracer.start_span(name).end()
+        failed = telemetry.tracer.start_span("job b")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+
+    assert [span.name for span in finished.spans()] == ["check a"]
+    assert telemetry.sampling.rules.about("publish", "chat:*") == 0
+
+
+async def test_what_fails_reaches_the_collector_unsampled():
+    """With next to no sampling a span that failed is sent, with the reason, and no other."""
+    async with OTLPReceiver() as collector, create(collector.url, sampling=1e-9) as telemetry:
+        telemetry.tracer.start_span("good").end()
+        failed = telemetry.tracer.start_span("failed")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        span = await collector.span("failed")
+
+    assert span.attributes == {"gateway.sampling.reason": "error"}
+    assert [each.name for each in collector.spans] == ["failed"]
+
+
+async def test_bad_trace_context_is_counted_by_kind():
+    """The page of metrics says what was wrong with what peers sent."""
+    async with create() as telemetry:
+        parents = telemetry.sampling.trace_parents
+        parents.parse("nonsense")
+        parents.of_headers(CIMultiDictProxy(CIMultiDict(baggage="a=1")))
+        _, page = await telemetry.render_metrics("")
+
+    name = "gateway_telemetry_trace_parents_total"
+    counts = {
+        line.partition("}")[0].partition('error_type="')[2].strip('"'): line.split()[-1]
+        for line in page.decode().splitlines()
+        if line.startswith(name)
+    }
+    assert (counts["malformed"], counts["baggage"], counts["repeated"]) == ("1", "1", "0")
 
 
 async def test_the_disabled_sdk_does_nothing():
