@@ -7,6 +7,7 @@ which order it comes up and goes down.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -44,11 +45,15 @@ from service.gateway.observation import GatewayObservation
 from service.health.api import health_routes
 from service.health.checks import configured_checks
 from service.health.configuring import ConfiguredChecks
-from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor
+from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor, job_name
 from service.health.observation import CheckObservation, UptimeObservation
 from service.health.own_checks import OwnParts, own_checks
+from service.health.probes.factory import ProbeParts
+from service.health.push_api import push_routes
+from service.health.pushes import PushInbox
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
+from service.jobs import JobError
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.log_api import log_routes
@@ -182,6 +187,9 @@ class App:
             clock=self._clock,
             instruments=instruments,
             max_concurrent=settings.health.max_concurrent,
+        )
+        self._probe_parts = ProbeParts(
+            self._check_pool, self._clock, PushInbox(self._clock), environment
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
@@ -366,10 +374,7 @@ class App:
 
     def _seconds_until_all_is_seen(self) -> float:
         """Return how long after the start every check has run and its result was collected."""
-        health = self.settings.health
-        slowest_s = max(
-            (check.timeout_s for check in configured_checks(health, self._check_pool)), default=0.0
-        )
+        slowest_s = max((check.timeout for check in self.settings.health.checks), default=0.0)
         return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
 
     def _load_documents(self, settings: Settings) -> Documents:
@@ -415,10 +420,18 @@ class App:
                     clock=self._clock,
                 ),
             ),
-            build=lambda settings: configured_checks(settings, self._check_pool),
-            forget=self._recorder.forget,
+            build=lambda settings: configured_checks(settings, self._probe_parts),
+            forget=self._forget_check,
             known=known,
         )
+
+    def _forget_check(self, name: str) -> None:
+        self._probe_parts.inbox.forget(name)
+        self._recorder.forget(name)
+
+    async def _look_at_push(self, check: str) -> None:
+        with contextlib.suppress(JobError):  # it runs just now, or not yet: the next run will see
+            await self.scheduler.run_now(job_name(check))
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
@@ -495,6 +508,7 @@ class App:
                 ),
                 *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+                *push_routes(self._probe_parts.inbox, self._look_at_push),
                 *self._receiver.routes(),
                 *health_routes(
                     self.monitor, lambda: self._recorder if self._started else None, self._clock

@@ -10,6 +10,9 @@ GatewatchError
 ├── PoolError              service.pools: a pool that is full or closed, a request without answer
 ├── JobError               service.jobs: an unknown or busy job
 ├── UnknownCheckError      service.health.monitor
+├── NoSuchCheckError       service.health.command: checks were asked for that are not there
+├── ConditionError         service.health.conditions: a text that is no condition
+├── ProbeError             service.health.probes.run: what ends a run of a probe
 ├── QueryError             service.cli.query: a query that was not answered with data
 └── DemoError              service.demo: something the tour waited for did not happen
 

@@ -24,6 +24,7 @@ from alerts.errors import AlertsError
 from service.codec import encode
 from service.config.settings import OperationsAuth
 from service.errors import GatewatchError
+from service.health.push_api import PUSH_PATH
 from service.jobs import JobBusyError, JobError, JobSnapshot, UnknownJobError
 from service.scheduler import Scheduler
 
@@ -69,8 +70,9 @@ def create_operations_app(
 ) -> web.Application:
     """Build the application of the operations listener.
 
-    Every path but ``/health/live`` asks for credentials when ``auth`` has some. Requests that
-    change something are refused when a browser sends them from another site.
+    Every path asks for credentials when ``auth`` has some, but ``/health/live``, and
+    ``/health/push/``, which has its own. Requests that change something are refused when a browser
+    sends them from another site.
 
     Args:
         parts: What is shown and steered.
@@ -194,7 +196,7 @@ def _guard(auth: OperationsAuth) -> Middleware:
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path not in _OPEN_PATHS and not credentials.accept(request):
+        if not _is_open(request.path) and not credentials.accept(request):
             return _json(
                 {"error": f"this path needs credentials: {credentials.wanted}"},
                 status=401,
@@ -210,6 +212,11 @@ def _guard(auth: OperationsAuth) -> Middleware:
         return await handler(request)
 
     return guard
+
+
+def _is_open(path: str) -> bool:
+    """Whether a path needs none of the listener's credentials; that of reports has its own."""
+    return path in _OPEN_PATHS or path.startswith(PUSH_PATH)
 
 
 class _Credentials:

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from alerts.errors import AlertsError, DocumentError
-from service.cli import config, notify, query, routes, rules, running, token
+from service.cli import config, health, notify, query, routes, rules, running, token
 from service.cli.output import EXIT_FAILED, EXIT_USAGE, write_error, write_line, write_problems
 from service.errors import ConfigurationError, GatewatchError
 
@@ -73,7 +73,7 @@ def build() -> typer.Typer:
     tree.add_typer(rules.build(), name="rules")
     tree.add_typer(routes.build(), name="routes")
     tree.add_typer(notify.build(), name="notify")
-    tree.command("health")(running.health)
+    tree.add_typer(health.build(), name="health")
     tree.command("query")(query.query)
     tree.command("token")(token.token)
     return tree

@@ -1,16 +1,18 @@
-"""``gatewatch serve``, ``demo`` and ``health``: the commands that run the service's parts."""
+"""``gatewatch serve`` and ``demo``: the commands that run the service's parts."""
 
 from __future__ import annotations
 
 import asyncio
 import importlib.util
 from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from service.cli import options
 from service.errors import ConfigurationError
+
+Result = TypeVar("Result")
 
 
 def serve(
@@ -34,7 +36,7 @@ def serve(
 
     work = serve_settings(configuration.settings, configuration.reread, configuration.located)
     try:
-        code = _run(work)
+        code = run_to_end(work)
     except ConfigurationError as error:
         raise error.located(configuration.located) from error
     raise typer.Exit(code)
@@ -48,22 +50,10 @@ def demo() -> None:
     """
     from service.demo import run_demo
 
-    raise typer.Exit(_run(run_demo()))
+    raise typer.Exit(run_to_end(run_demo()))
 
 
-def health(
-    config: options.ConfigOption = None,
-    settings: options.SetOption = None,
-    as_json: options.JSONOption = False,
-) -> None:
-    """Run every health check once, now. The exit code is 1 if one fails."""
-    loaded = options.load(config, settings)
-    from service.health.command import run_health
-
-    raise typer.Exit(_run(run_health(loaded.settings, json_output=as_json)))
-
-
-def _run(work: Coroutine[Any, Any, int]) -> int:
+def run_to_end(work: Coroutine[Any, Any, Result]) -> Result:
     """Run to the end, on uvloop where the platform has it."""
     if importlib.util.find_spec("uvloop") is None:
         return asyncio.run(work)

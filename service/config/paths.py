@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from alerts.documents import ValuePath
+from service.config.health_settings import CheckSettings
 from service.config.layers import Layers
 from service.config.settings import Settings
 
@@ -23,7 +24,8 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
     def absolute(path: ValuePath, value: Path | str) -> Path:
         return layers.directory(path) / value
 
-    service, alerts, telemetry = settings.service, settings.alerts, settings.telemetry
+    service, alerts, health = settings.service, settings.alerts, settings.health
+    telemetry = settings.telemetry
     otlp = telemetry.otlp
     config = alerts.alertmanager_config
     return settings.model_copy(
@@ -62,5 +64,35 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
                     ),
                 }
             ),
+            "health": health.model_copy(
+                update={
+                    "checks": tuple(
+                        _with_absolute_files(check, layers.directory(("health", "checks")))
+                        for check in health.checks
+                    )
+                }
+            ),
         }
     )
+
+
+_FILES = ("ca_file", "cert_file", "key_file")
+
+
+def _with_absolute_files(check: CheckSettings, directory: Path) -> CheckSettings:
+    if check.sql is not None:
+        url = _SQLITE.sub(lambda found: found[1] + str(directory / found[2]), check.sql.url)
+        return check.model_copy(update={"sql": check.sql.model_copy(update={"url": url})})
+    if check.command is not None and check.command.directory is not None:
+        inside = {"directory": directory / check.command.directory}
+        return check.model_copy(update={"command": check.command.model_copy(update=inside)})
+    probe = getattr(check, check.kind)
+    tls = getattr(probe, "tls", None)
+    if tls is None:
+        return check
+    files = {name: getattr(tls, name) for name in _FILES}
+    absolute = {name: directory / file for name, file in files.items() if file is not None}
+    if not absolute:
+        return check
+    changed = probe.model_copy(update={"tls": tls.model_copy(update=absolute)})
+    return check.model_copy(update={check.kind: changed})

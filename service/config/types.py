@@ -21,6 +21,8 @@ from pydantic_core import PydanticCustomError
 
 from alerts.durations import format_duration, parse_duration
 from alerts.promql.features import known_feature
+from service.config.addresses import split_address
+from service.health.conditions.parser import parse_condition
 
 HIDDEN = "***"
 """What is printed in place of a secret; refused as a secret, so that it is not copied back."""
@@ -195,6 +197,24 @@ CheckName = Annotated[
     WithJsonSchema({"type": "string", "pattern": _CHECK}),
 ]
 """The name of a health check."""
+
+
+def _address(value: str) -> str:
+    split_address(value)
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+"""A host and a port, such as ``example.com:443``."""
+
+
+def _condition(value: str) -> str:
+    parse_condition(value)
+    return value
+
+
+ConditionText = Annotated[str, AfterValidator(_condition)]
+"""A condition on what a probe found."""
 
 PromQLFeature = Annotated[str, AfterValidator(known_feature)]
 """A feature flag of Prometheus that the engine knows."""

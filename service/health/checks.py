@@ -9,12 +9,11 @@ from typing import Protocol
 
 from alerts.clock import Clock
 from alerts.durations import format_duration
-from service.config.health_settings import HealthSettings
+from service.config.health_settings import CheckSettings, HealthSettings
 from service.deadline import Deadline
 from service.health.maintenance import Maintenance, configured_maintenance
-from service.health.probes.http import HTTPProbe
+from service.health.probes.factory import ProbeParts, make_probe
 from service.health.state import ProbeResult, Thresholds
-from service.pools.http import HTTPConnectionPool
 
 _logger = logging.getLogger(__name__)
 
@@ -55,20 +54,27 @@ class Check:
     maintenance: Maintenance = field(default_factory=Maintenance)
 
 
-def configured_checks(settings: HealthSettings, pool: HTTPConnectionPool) -> tuple[Check, ...]:
-    """Return the checks the settings ask for."""
-    return tuple(
-        Check(
-            name=each.name,
-            probe=HTTPProbe(each.http, pool),
-            interval_s=settings.interval if each.interval is None else each.interval,
-            timeout_s=each.timeout,
-            thresholds=Thresholds(each.failure_threshold, each.success_threshold),
-            group=each.group,
-            depends_on=each.depends_on,
-            maintenance=configured_maintenance((*settings.maintenance, *each.maintenance)),
-        )
-        for each in settings.checks
+def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Check, ...]:
+    """Return the checks the settings ask for.
+
+    Args:
+        settings: What is checked.
+        parts: What probes work with; reports are taken for checks that wait for them.
+    """
+    return tuple(_check(each, settings, parts) for each in settings.checks)
+
+
+def _check(settings: CheckSettings, around: HealthSettings, parts: ProbeParts) -> Check:
+    interval_s = around.interval if settings.interval is None else settings.interval
+    return Check(
+        name=settings.name,
+        probe=make_probe(settings, parts, interval_s=interval_s),
+        interval_s=interval_s,
+        timeout_s=settings.timeout,
+        thresholds=Thresholds(settings.failure_threshold, settings.success_threshold),
+        group=settings.group,
+        depends_on=settings.depends_on,
+        maintenance=configured_maintenance((*around.maintenance, *settings.maintenance)),
     )
 
 

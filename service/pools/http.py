@@ -32,6 +32,8 @@ from service.pools.http_tracing import (
     request_spans,
     shown_url,
 )
+from service.pools.lookups import LookupResolver, Lookups
+from service.pools.request_record import CURRENT_RECORD, RequestRecord, request_phases
 from service.telemetry.instruments import Instruments
 
 MAX_REDIRECTS = 10
@@ -54,6 +56,8 @@ class HTTPRoute:
         proxy_headers: Header fields for the proxy.
         public_only: Whether addresses that are not public are refused when the connection is
             made. Such requests have connections of their own, with the same limits again.
+        record: Where to note how long each phase took. Such a request has a fresh connection,
+            within the same limits again, and looks up names itself.
     """
 
     ssl_context: ssl.SSLContext | None = None
@@ -61,6 +65,7 @@ class HTTPRoute:
     proxy: str | None = None
     proxy_headers: Mapping[str, str] | None = None
     public_only: bool = False
+    record: RequestRecord | None = None
 
 
 _USUAL_ROUTE = HTTPRoute()
@@ -158,8 +163,10 @@ class HTTPConnectionPool:
         self._instruments = instruments
         self._tracer_provider = tracer_provider
         self._clock = clock
-        self._session: aiohttp.ClientSession | None = None
-        self._public_session: aiohttp.ClientSession | None = None
+        # By whether only public addresses will do, and whether connections are fresh ones.
+        self.lookups = Lookups()
+        """Looks up names for fresh connections, also those of others that make such."""
+        self._sessions: dict[tuple[bool, bool], aiohttp.ClientSession] = {}
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -174,7 +181,7 @@ class HTTPConnectionPool:
         await self.aclose()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._session else "not opened yet"
+        state = "closed" if self._closed else "open" if self._sessions else "not opened yet"
         counts = self.counts()
         return (
             f"<HTTPConnectionPool {self.name} {state}: {counts.in_use} in use, "
@@ -197,11 +204,11 @@ class HTTPConnectionPool:
     async def aclose(self) -> None:
         """Close every connection; requests in progress fail. Closing again does nothing."""
         self._closed = True
-        sessions = (self._session, self._public_session)
-        self._session = self._public_session = None
+        sessions = tuple(self._sessions.values())
+        self._sessions.clear()
         for session in sessions:
-            if session is not None:
-                await session.close()
+            await session.close()
+        self.lookups.close()
 
     @asynccontextmanager
     async def request(
@@ -233,7 +240,7 @@ class HTTPConnectionPool:
             HTTPRequestError: No answer, or the pool is closed.
         """
         exchange = self._exchange(method, url, disclosure=disclosure, own_headers=headers)
-        session = self._opened(exchange, public_only=route.public_only)
+        session = self._opened(exchange, route)
         endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
         self.stats.requests += 1
         endpoint.active += 1
@@ -311,27 +318,36 @@ class HTTPConnectionPool:
             )
         return exchange
 
-    def _opened(self, exchange: Exchange, *, public_only: bool) -> aiohttp.ClientSession:
+    def _opened(self, exchange: Exchange, route: HTTPRoute) -> aiohttp.ClientSession:
         if self._closed:
             raise exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool is closed")
-        if public_only:
-            if self._public_session is None:
-                self._public_session = self._open(public_only=True)
-            return self._public_session
-        if self._session is None:
-            self._session = self._open()
-        return self._session
+        exchange.record = route.record
+        kind = (route.public_only, route.record is not None)
+        if kind not in self._sessions:
+            self._sessions[kind] = self._open(public_only=kind[0], fresh=kind[1])
+        return self._sessions[kind]
 
-    def _open(self, *, public_only: bool = False) -> aiohttp.ClientSession:
+    def _open(self, *, public_only: bool, fresh: bool) -> aiohttp.ClientSession:
         settings = self._settings
+        keeping: dict[str, Any] = (
+            {
+                "force_close": True,
+                "use_dns_cache": False,
+                "resolver": LookupResolver(self.lookups),
+            }
+            if fresh
+            else {
+                "keepalive_timeout": settings.keepalive_timeout,
+                "use_dns_cache": settings.dns_cache_ttl > 0,
+                "ttl_dns_cache": max(1, round(settings.dns_cache_ttl)),
+            }
+        )
         connector = CountingConnector(
             self.stats,
             public_only=public_only,
             limit=settings.max_connections,
             limit_per_host=settings.max_connections_per_host,
-            keepalive_timeout=settings.keepalive_timeout,
-            use_dns_cache=settings.dns_cache_ttl > 0,
-            ttl_dns_cache=max(1, round(settings.dns_cache_ttl)),
+            **keeping,
         )
         signals = PoolSignals(self.stats, self._clock, self._instruments.pool_wait, self.name)
         return aiohttp.ClientSession(
@@ -344,6 +360,7 @@ class HTTPConnectionPool:
                 signals.trace_config(),
                 request_spans(self._tracer_provider),
                 own_words(),
+                *([request_phases()] if fresh else []),
             ],
         )
 
@@ -356,6 +373,7 @@ class HTTPConnectionPool:
         route: HTTPRoute,
     ) -> aiohttp.ClientResponse:
         settings = self._settings
+        recording = CURRENT_RECORD.set(route.record)
         try:
             response = await session.request(
                 exchange.method,
@@ -380,6 +398,10 @@ class HTTPConnectionPool:
             else:
                 failed = exchange.translate(error)
             raise failed from exchange.shown_cause(error)
+        finally:
+            CURRENT_RECORD.reset(recording)
+        if route.record is not None and response.version is not None:
+            route.record.http_version = f"{response.version.major}.{response.version.minor}"
         exchange.status = response.status
         return response
 

@@ -18,6 +18,7 @@ being established); idle ones come on top until they are reused or their keep-al
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ipaddress
 import socket
@@ -30,6 +31,8 @@ from typing import Any
 from aiohttp import AddrInfoType, ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
+
+from service.pools.request_record import CURRENT_RECORD
 
 MAX_ENDPOINTS = 64
 """Hosts that are counted one by one; past it the one unused for longest is forgotten."""
@@ -270,6 +273,7 @@ class CountingConnector(TCPConnector):
         for each in attempt.sockets:
             if each.fileno() != -1:  # the losers of a happy-eyeballs race are closed by now
                 self._opened(endpoint, each)
+                _note_address(each)
         endpoint.in_use += 1
         stats.in_use += 1
         connection.add_callback(functools.partial(self._released, endpoint))
@@ -287,6 +291,13 @@ class CountingConnector(TCPConnector):
     def _released(self, endpoint: EndpointStats) -> None:
         endpoint.in_use -= 1
         self._stats.in_use -= 1
+
+
+def _note_address(connected: socket.socket) -> None:
+    record = CURRENT_RECORD.get()
+    if record is not None:
+        with contextlib.suppress(OSError):  # the loser of a race is closed, or the server was quick
+            record.address = str(connected.getpeername()[0])
 
 
 def _make_socket(address: AddrInfoType) -> CountingSocket:

@@ -19,6 +19,7 @@ from yarl import URL
 from alerts.clock import Clock
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http_counts import CURRENT_ATTEMPT, NOT_PUBLIC, HTTPPoolStats
+from service.pools.request_record import RequestRecord
 
 # In this order, because aiohttp's errors inherit from each other.
 _FAILURES: tuple[tuple[type[BaseException], HTTPFailure], ...] = (
@@ -93,6 +94,7 @@ class Exchange:
         waited_s: How long it waited for a connection because a limit was reached.
         disclosure: What it tells.
         own_headers: The headers its caller gave it, by name in lower case.
+        record: Where to note its phases; None: nowhere.
     """
 
     __slots__ = (
@@ -102,6 +104,7 @@ class Exchange:
         "method",
         "own_headers",
         "queued",
+        "record",
         "started",
         "status",
         "url",
@@ -126,6 +129,7 @@ class Exchange:
         self.failure: HTTPFailure | None = None
         self.queued = False
         self.waited_s = 0.0
+        self.record: RequestRecord | None = None
         self._cancelled = False
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,17 @@ class Certificates:
     def another_server(self) -> ssl.SSLContext:
         """Return a context like ``server``, to be changed."""
         return _server(self.authority)
+
+    def server_for(self, name: str, days: float) -> ssl.SSLContext:
+        """Return the context of a server whose certificate ends so many days from now."""
+        now = datetime.datetime.now(datetime.UTC)  # noqa: TID251 - OpenSSL asks the machine's clock
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.authority.issue_cert(
+            name,
+            not_before=now - datetime.timedelta(days=30),
+            not_after=now + datetime.timedelta(days=days),
+        ).configure_cert(context)
+        return context
 
     def strict_server(self) -> ssl.SSLContext:
         """Return the context of a server that asks for the client's certificate."""

@@ -41,7 +41,10 @@ WRONG_VALUES = [
     ("service: {data_dir: 2026-01-02}", "got the date 2026-01-02, expected the path of"),
     ("service: {name: [1]}", "got a list, expected text"),
     ("service: {name: {a: 1}}", "got a mapping, expected text"),
-    ("health: {checks: [{name: a}]}", "1:19: health.checks[0].http: missing; expected a section"),
+    (
+        "health: {checks: [{name: a}]}",
+        "1:19: health.checks[0]: nothing says what the check a looks at; give it one of http",
+    ),
     ("health: {checks: [{name: a/b, http: {url: 'http://x'}}]}", "'a/b' is no name for a check"),
     (
         "health:\n  checks:\n  - {name: a, http: {url: x}}",
@@ -265,7 +268,7 @@ health:
 
     (problem,) = problems_of(tmp_path, text)
     assert problem.startswith(
-        "gatewatch.yaml:6:34: health.checks[0].http.headers.authorization: the credentials in the "
+        "gatewatch.yaml:6:34: health.checks[0].http.headers.authorization: headers.authorization "
     )
     assert "hush" not in problem
 

@@ -43,7 +43,10 @@ def test_unknown_keys_are_errors_in_the_schema_too():
     [
         (("gateway", "port"), "a whole number from 0 to 65535"),
         (("health", "checks"), "a list"),
-        (("health", "checks", 3, "http", "method"), "one of GET, HEAD, POST, PUT, OPTIONS"),
+        (
+            ("health", "checks", 3, "http", "method"),
+            "one of GET, HEAD, POST, PUT, OPTIONS, PATCH, DELETE",
+        ),
         (("health", "checks", 3, "http", "headers"), "a mapping of keys to values"),
         (("telemetry", "otlp", "headers", "x"), "text (put it in quotes)"),
         (("pools",), "a section with the keys http"),

@@ -12,6 +12,8 @@ from alerts.clock import ManualClock, SystemClock
 from service.config.health_settings import HealthSettings
 from service.config.settings import HTTPPoolSettings
 from service.health.checks import Check, configured_checks, run_check
+from service.health.probes.factory import ProbeParts
+from service.health.pushes import PushInbox
 from service.health.state import ProbeResult, Thresholds
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
@@ -88,7 +90,8 @@ def test_checks_are_made_from_settings():
         tracer_provider=NoOpTracerProvider(),
         clock=SystemClock(),
     )
-    first, second = configured_checks(settings, pool)
+    clock = SystemClock()
+    first, second = configured_checks(settings, ProbeParts(pool, clock, PushInbox(clock)))
 
     assert (first.name, first.interval_s, first.probe.target) == (
         "a",

@@ -1,0 +1,1 @@
+"""Takes over the checks of a Gatus configuration file."""

@@ -1,0 +1,102 @@
+"""The SQL probe: a database answers a query."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from pathlib import Path
+
+from sqlalchemy import text
+from sqlalchemy.engine import URL, RowMapping, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from alerts.clock import Clock
+from service.codec import encode
+from service.config.service_probe_settings import DRIVERS, SQLProbeSettings
+from service.health.conditions.findings import Placeholder
+from service.health.probes.outcome import Expectations, Fault
+from service.health.probes.run import ProbeError, Run, judged_run
+from service.health.state import ProbeResult
+
+MAX_ROWS = 100
+"""Rows that conditions see at most."""
+
+
+class SQLProbe:
+    """Connects, runs a query in a transaction that is taken back, and reads the first rows."""
+
+    def __init__(
+        self, settings: SQLProbeSettings, *, clock: Clock, expectations: Expectations
+    ) -> None:
+        self._query = text(settings.query)
+        self._clock = clock
+        self._url = _url(settings)
+        secrets = (self._url.password or "",)
+        self._expectations = Expectations(expectations.conditions, tuple(filter(None, secrets)))
+
+    @property
+    def target(self) -> str:
+        """Return kind, server and database."""
+        url = self._url
+        port = f":{url.port}" if url.port else ""
+        server = f"{url.host}{port}/" if url.host else ""
+        return f"{url.get_backend_name()} {server}{url.database or ''}".rstrip()
+
+    async def run(self, timeout_s: float) -> ProbeResult:
+        """Ask once."""
+        return await judged_run(
+            self._look, clock=self._clock, timeout_s=timeout_s, expectations=self._expectations
+        )
+
+    async def _look(self, run: Run) -> str:
+        await self._require_file()
+        engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
+        try:
+            async with engine.connect() as connection:
+                run.connected = True
+                result = await connection.execute(self._query)
+                rows = result.mappings().fetchmany(MAX_ROWS) if result.returns_rows else []
+        except SQLAlchemyError as error:
+            raise ProbeError(_fault(error, connected=run.connected)) from error
+        finally:
+            await engine.dispose()
+        run.body = encode(list(_plain(rows)))
+        return f"{len(rows)} row{'s' if len(rows) != 1 else ''}"
+
+    async def _require_file(self) -> None:
+        """Refuse a file that is not there, which SQLite would make."""
+        file = self._url.database or ":memory:"
+        if self._url.get_backend_name() != "sqlite" or file.startswith((":memory:", "file:")):
+            return
+        if not await asyncio.to_thread(Path(file).is_file):
+            fault = Fault(
+                f"no connection: there is no file {file}", "connect", Placeholder.CONNECTED
+            )
+            raise ProbeError(fault)
+
+
+def _url(settings: SQLProbeSettings) -> URL:
+    url = make_url(settings.url)
+    url = url.set(drivername=DRIVERS[url.drivername][0])
+    if settings.password is not None:
+        url = url.set(password=settings.password.get_secret_value())
+    return url
+
+
+def _plain(rows: Iterable[RowMapping]) -> Iterable[dict[str, object]]:
+    """Yield rows with values that have a JSON form; the others as text."""
+    for row in rows:
+        yield {
+            name: value if isinstance(value, str | int | float | None) else str(value)
+            for name, value in row.items()
+        }
+
+
+def _fault(error: SQLAlchemyError, *, connected: bool) -> Fault:
+    cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    said = (str(cause) or type(cause).__name__).partition("\n")[0]
+    if connected:
+        return Fault(f"the query fails: {said}", "query")
+    return Fault(f"no connection: {said}", "connect", Placeholder.CONNECTED)

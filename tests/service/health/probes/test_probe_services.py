@@ -1,0 +1,224 @@
+"""The probes of gRPC, Redis, SQL and SMTP against servers of their protocols."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc.aio
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from tests.support.certificates import Certificates
+from tests.support.http import raw_server
+from tests.support.postgresql import PostgreSQLServer, UnavailableError
+from tests.support.probes import run_once
+
+
+@asynccontextmanager
+async def grpc_server(*, with_health: bool = True) -> AsyncIterator[str]:
+    server = grpc.aio.server()
+    servicer = health.aio.HealthServicer()
+    if with_health:
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    status = health_pb2.HealthCheckResponse
+    await servicer.set("", status.SERVING)
+    await servicer.set("orders", status.NOT_SERVING)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("service", "error_type", "reason"),
+    [
+        ("", "", "SERVING"),
+        ("orders", "not_serving", "the service is NOT_SERVING"),
+        ("nobody", "answer", "the server knows no service 'nobody'"),
+    ],
+)
+async def test_grpc_asks_for_the_health_of_a_service(service, error_type, reason):
+    """SERVING works, everything else is a failure."""
+    async with grpc_server() as address:
+        result = await run_once("grpc", {"address": address, "service": service})
+
+    assert (result.error_type, result.reason) == (error_type, reason)
+
+
+async def test_grpc_tells_servers_without_health_and_nobody_apart(unused_tcp_port):
+    """A server that has no such service is there at least."""
+    async with grpc_server(with_health=False) as address:
+        without = await run_once("grpc", {"address": address})
+    nobody = await run_once("grpc", {"address": f"127.0.0.1:{unused_tcp_port}"})
+
+    assert without.reason == "the server does not have the health service"
+    assert nobody.error_type == "connect"
+
+
+@asynccontextmanager
+async def redis_server(password: str = "") -> AsyncIterator[int]:
+    """Speak as much of RESP2 as a client asks before it pings."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        known = not password
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                words = []
+                for _ in range(int(line[1:])):
+                    size = int((await reader.readline())[1:])
+                    words.append((await reader.readexactly(size + 2))[:-2].decode())
+                match [words[0].upper(), *words[1:]]:
+                    case ["HELLO", *_]:
+                        answer = b"-ERR unknown command 'HELLO'\r\n"
+                    case ["AUTH", *given]:
+                        known = known or given[-1] == password
+                        answer = b"+OK\r\n" if known else b"-WRONGPASS invalid password\r\n"
+                    case _ if not known:
+                        answer = b"-NOAUTH Authentication required.\r\n"
+                    case ["PING"]:
+                        answer = b"+PONG\r\n"
+                    case _:
+                        answer = b"+OK\r\n"
+                writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_redis_answers_ping():
+    """With the right password, if it asks for one."""
+    async with redis_server("hush") as port:
+        url = f"redis://127.0.0.1:{port}/0"
+        result = await run_once("redis", {"url": url, "password": "hush"})
+        wrong = await run_once("redis", {"url": f"redis://:other@127.0.0.1:{port}/0"})
+
+    assert (result.success, result.reason) == (True, "PONG")
+    assert wrong.error_type == "authorization"
+    assert "other" not in wrong.reason
+
+
+async def test_redis_that_is_not_there_or_is_another_server_fails(unused_tcp_port):
+    """Both have a reason, in time."""
+    nobody = await run_once("redis", {"url": f"redis://127.0.0.1:{unused_tcp_port}"})
+    async with raw_server(hold=True) as port:
+        silent = await run_once("redis", {"url": f"redis://127.0.0.1:{port}"}, timeout="500ms")
+
+    assert nobody.error_type == "connect"
+    assert silent.error_type == "timeout"
+
+
+async def test_sql_asks_a_database(tmp_path):
+    """The rows are JSON for conditions; what the query changes is taken back."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "a.db")) as database:
+        database.executescript("CREATE TABLE t (n, name); INSERT INTO t VALUES (3, 'x'), (4, 'y')")
+    url = f"sqlite:///{tmp_path / 'a.db'}"
+    changed = await run_once("sql", {"url": url, "query": "DELETE FROM t"})
+    result = await run_once(
+        "sql",
+        {"url": url, "query": "SELECT * FROM t ORDER BY n"},
+        conditions=["len([BODY]) == 2", "[BODY][0].n == 3", "[BODY][1].name == y"],
+    )
+
+    assert (changed.success, changed.reason) == (True, "0 rows")
+    assert (result.success, result.reason) == (True, "2 rows")
+
+
+async def test_sql_that_fails_says_why(tmp_path):
+    """A wrong query and a database that cannot be had are told apart."""
+    wrong = await run_once("sql", {"url": "sqlite:///:memory:", "query": "SELECT * FROM absent"})
+    missing = await run_once("sql", {"url": f"sqlite:///{tmp_path / 'nowhere' / 'a.db'}"})
+
+    assert (wrong.error_type, wrong.reason) == ("query", "the query fails: no such table: absent")
+    assert missing.error_type == "connect"
+    assert missing.reason.startswith("no connection: there is no file ")
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[PostgreSQLServer]:
+    try:
+        with PostgreSQLServer() as server:
+            yield server
+    except UnavailableError as error:
+        pytest.skip(str(error))
+
+
+async def test_sql_asks_postgresql(postgresql):
+    """Over asyncpg, with types of its own shown as text."""
+    result = await run_once(
+        "sql",
+        {
+            "url": postgresql.url(postgresql.create_database()),
+            "query": "SELECT now() - now() AS lag, 1 AS one",
+        },
+        conditions=["[BODY][0].one == 1"],
+    )
+
+    assert (result.success, result.reason) == (True, "1 row")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+async def test_sql_servers_that_are_not_there_fail(unused_tcp_port, kind):
+    """The password is in no reason."""
+    url = f"{kind}://me:hush@127.0.0.1:{unused_tcp_port}/x"
+    result = await run_once("sql", {"url": url})
+
+    assert result.error_type == "connect", result.reason
+    assert "hush" not in result.reason
+
+
+@asynccontextmanager
+async def smtp_server(certificates: Certificates | None, port: int) -> AsyncIterator[str]:
+    context = None if certificates is None else certificates.server
+    controller = Controller(Sink(), hostname="localhost", port=port, tls_context=context)
+    await asyncio.to_thread(controller.start)
+    try:
+        yield f"localhost:{port}"
+    finally:
+        await asyncio.to_thread(controller.stop)
+
+
+async def test_smtp_greets_and_goes_on_with_tls(tmp_path: Path, unused_tcp_port: int):
+    """The greeting is the reason, and the certificate is looked at."""
+    certificates = Certificates.make(tmp_path)
+    async with smtp_server(certificates, unused_tcp_port) as address:
+        result = await run_once(
+            "smtp",
+            {"address": address, "tls": {"ca_file": certificates.ca_file}},
+            conditions=["[STATUS] == 220", "[CERTIFICATE_EXPIRATION] > 7d"],
+        )
+        refused = await run_once("smtp", {"address": address})
+
+    assert result.success, result.reason
+    assert result.reason.startswith("220 ")
+    assert refused.error_type == "tls"
+
+
+async def test_smtp_without_starttls_is_a_failure_if_it_is_asked_for(unused_tcp_port_factory):
+    """A server in plain text works only if that is wanted."""
+    async with smtp_server(None, unused_tcp_port_factory()) as address:
+        failed = await run_once("smtp", {"address": address})
+        wanted = await run_once("smtp", {"address": address, "encryption": "none"})
+    nobody = await run_once("smtp", {"address": f"localhost:{unused_tcp_port_factory()}"})
+
+    assert failed.reason == "the server does not offer STARTTLS"
+    assert wanted.success, wanted.reason
+    assert nobody.error_type == "connect"
+
+
+async def test_smtp_that_refuses_everybody_is_a_failure():
+    """The code and the words of the server are shown."""
+    async with raw_server() as port:
+        closed = await run_once("smtp", {"address": f"127.0.0.1:{port}"}, timeout="500ms")
+
+    assert not closed.success
