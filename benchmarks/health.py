@@ -103,7 +103,13 @@ def settings(directory: str, port: int, options: argparse.Namespace) -> Settings
     return Settings.model_validate(
         {
             "service": {"data_dir": Path(directory) / "data"},
-            "gateway": {"port": 0, "allow_anonymous": True},
+            # Subscribers only read: they answer no ping.
+            "gateway": {
+                "port": 0,
+                "allow_anonymous": True,
+                "ping_interval": "1h",
+                "idle_timeout": "3h",
+            },
             "operations": {"port": 0},
             "health": {"checks": checks, "max_concurrent": 2 * options.checks},
             "telemetry": {"log_level": "error"},
