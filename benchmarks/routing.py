@@ -16,7 +16,6 @@ import argparse
 import asyncio
 import re
 import shutil
-import socket
 import sys
 import tempfile
 import time
@@ -29,7 +28,7 @@ from typing import Any, Final
 import aiohttp
 from aiohttp import web
 
-from benchmarks.processes import Child, running
+from benchmarks.processes import Child, free_port, running
 
 GROUP_WAIT_S: Final = 5.0
 BATCH: Final = 250
@@ -96,13 +95,6 @@ async def hook() -> AsyncIterator[Hook]:
         yield receiver
     finally:
         await runner.cleanup()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -33,11 +33,11 @@ from alerts.series.store import SeriesStore
 from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
-from service.checking import doubts, read_configured, refuse_check_names
+from service.checking import doubts, read_configured, read_reloaded
 from service.codec import encode
 from service.config.settings import Settings
 from service.data_directory import DataDirectory
-from service.documents import Documents, read_documents
+from service.documents import Documents
 from service.errors import ConfigurationError, GatewatchError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
@@ -51,6 +51,7 @@ from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
 from service.lifecycle import Parts
 from service.listener import Listener
+from service.log_api import log_routes
 from service.observation import (
     AlertObservation,
     JobObservation,
@@ -61,7 +62,9 @@ from service.operations import OperationsParts, create_operations_app
 from service.pools.http import HTTPConnectionPool
 from service.pools.transport import PoolTransport
 from service.query_api import query_routes
-from service.reloading import Reloader
+from service.receiving.observation import ReceiverObservation
+from service.receiving.receiver import Receiver
+from service.reloading import ReloadedParts, Reloader
 from service.rule_jobs import RuleJobs
 from service.scheduler import Scheduler
 from service.telemetry.http_server import HTTPServerTelemetry
@@ -182,6 +185,13 @@ class App:
         )
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
+        self._receiver = Receiver(
+            settings.telemetry.receiver,
+            store=self.store,
+            retention_s=settings.alerts.retention,
+            clock=self._clock,
+            is_ready=lambda: self._started,
+        )
         self._operations = self._operations_listener()
         self._gateway_listener = self._listener_for_clients()
         self._reread = reread or (lambda: settings)
@@ -250,8 +260,8 @@ class App:
     async def reload(self) -> str:
         """Read settings, rules and routes again and return what changed, for people.
 
-        Rules and routes take effect, see ``service.reloading.RELOADABLE``; of other settings the
-        log says that they wait for a restart.
+        Rules, routes and keys take effect, see ``service.reloading.RELOADABLE``; of other settings
+        the log says that they wait for a restart.
 
         Raises:
             ConfigurationError: Something in the files is wrong; nothing was changed.
@@ -275,6 +285,7 @@ class App:
         await parts.start("HTTP pool", self._pool, stop_timeout_s=5)
         await parts.start("HTTP pool of checks", self._check_pool, stop_timeout_s=5)
         await parts.start("queries", self._queries, stop_timeout_s=5)
+        await parts.start("metrics receiver", self._receiver, stop_timeout_s=5)
         # Ports and the data directory are had before anything is read, sent or written: what fails
         # later is rare, and a start that fails must not touch the state of a process that runs.
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
@@ -297,9 +308,13 @@ class App:
             settings,
             reread=self._reread,
             load=self._load_documents,
-            alerting=self.alerting,
-            jobs=self._rule_jobs,
-            checks=self._checks,
+            parts=ReloadedParts(
+                gateway=self.gateway,
+                alerting=self.alerting,
+                jobs=self._rule_jobs,
+                checks=self._checks,
+                log_levels=self.telemetry.log_levels,
+            ),
             clock=self._clock,
         )
         self._add_jobs()
@@ -356,8 +371,7 @@ class App:
 
     def _load_documents(self, settings: Settings) -> Documents:
         try:
-            refuse_check_names(settings.health)
-            return read_documents(settings, self.engine)
+            return read_reloaded(settings, engine=self.engine)
         except ConfigurationError as error:
             raise error.located(self._locate) from error
 
@@ -451,6 +465,7 @@ class App:
         UptimeObservation(self.monitor, self._recorder).register(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
+        ReceiverObservation(self._receiver).register(observers)
         self.telemetry.feed_series(self.store.source("self"), self.store.exemplars)
 
     def _operations_listener(self) -> Listener:
@@ -471,10 +486,13 @@ class App:
                     store=self.store,
                     find_rules=lambda: self.alerting if self._started else None,
                     collection=self.telemetry.collection,
+                    received=lambda: self._receiver.metadata,
                     pool=self._queries,
                     clock=self._clock,
                 ),
+                *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
+                *self._receiver.routes(),
                 *health_routes(
                     self.monitor, lambda: self._recorder if self._started else None, self._clock
                 ),

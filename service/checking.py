@@ -49,6 +49,20 @@ def read_configured(
         *_token_keys(settings.gateway),
         *telemetry_problems(settings, environment),
     ]
+    return _documents(settings, engine, problems)
+
+
+def read_reloaded(settings: Settings, *, engine: RuleEngine) -> Documents:
+    """Return the rules and routes of settings of which a running process takes what it can.
+
+    Raises:
+        ConfigurationError: Rules, routes, checks or keys that cannot be used; lists all.
+    """
+    problems = [*_names(settings.health), *_token_keys(settings.gateway)]
+    return _documents(settings, engine, problems)
+
+
+def _documents(settings: Settings, engine: RuleEngine, problems: list[Problem]) -> Documents:
     documents: Documents | None = None
     try:
         documents = read_documents(settings, engine)
@@ -66,17 +80,6 @@ def doubts(settings: Settings) -> list[Problem]:
         *_open_key_sets(settings.gateway),
         *_slow_checks(settings.health),
     ]
-
-
-def refuse_check_names(health: HealthSettings) -> None:
-    """Refuse configured checks that are called like the built-in ones.
-
-    Raises:
-        ConfigurationError: There are some; lists all.
-    """
-    problems = _names(health)
-    if problems:
-        raise ConfigurationError(problems)
 
 
 def _names(health: HealthSettings) -> list[Problem]:

@@ -23,6 +23,7 @@ from alerts.clock import Clock
 from service.deadline import Deadline
 from service.errors import GatewatchError
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import JOB
 
 JobFunction = Callable[[float], Awaitable[None]]
 """What a job does. Gets the Unix time in seconds of the slot it runs for."""
@@ -267,8 +268,9 @@ class Job:
         attributes: dict[str, str] = {"gateway.job.kind": self.kind}
         if scheduled:
             self._instruments.job_delay.record(delay_s, attributes)
-        span = self._instruments.tracer.start_span(
-            f"job {self.name}",
+        span = JOB.start(
+            self._instruments.tracer,
+            {"job": self.name},
             context=Context(),
             attributes={
                 **attributes,
@@ -286,7 +288,9 @@ class Job:
             _describe(span, ending)
             if ending.error_type:
                 attributes["error.type"] = ending.error_type
-            self._instruments.job_duration.record(duration_s, attributes)
+            self._instruments.job_duration.record(
+                duration_s, attributes, trace.set_span_in_context(span)
+            )
 
     async def _call(self, slot_s: float) -> _Ending:
         """Call the function within its time and return how that ended.

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from alerts import telemetry as alerts_instruments
 from alerts.alerting import Alerting
 from alerts.series.store import SeriesStore
 from service.jobs import JobSnapshot
+from service.pools.errors import HTTPFailure
 from service.pools.http import HTTPConnectionPool
 from service.reloading import ReloadStats
 from service.scheduler import Scheduler
@@ -20,6 +22,8 @@ from service.telemetry import instruments
 from service.telemetry.observers import Observers
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
+
+_TIMEOUTS: Final = (HTTPFailure.POOL_WAIT, HTTPFailure.CONNECT_TIMEOUT, HTTPFailure.TIMEOUT)
 
 
 class PoolObservation:
@@ -44,6 +48,7 @@ class PoolObservation:
         observe(instruments.POOL_CREATED, lambda: [(pool.counts().created, name)])
         observe(instruments.POOL_REUSED, lambda: [(pool.counts().reused, name)])
         observe(instruments.POOL_ERRORS, self._errors)
+        observe(instruments.POOL_TIMEOUTS, self._timeouts)
 
     def _open(self) -> Values:
         for endpoint in self._pool.counts().endpoints:
@@ -59,6 +64,11 @@ class PoolObservation:
     def _errors(self) -> Values:
         for reason, count in self._pool.counts().errors.items():
             yield count, self._name | {"error.type": reason}
+
+    def _timeouts(self) -> Values:
+        errors = self._pool.counts().errors
+        for reason in _TIMEOUTS:
+            yield errors.get(reason, 0), self._name | {"error.type": reason.value}
 
 
 class JobObservation:

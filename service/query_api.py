@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aiohttp import web
@@ -28,16 +28,21 @@ def query_routes(
     store: SeriesStore,
     find_rules: FindRules,
     collection: Collection,
+    received: Callable[[], Iterable[MetricMetadata]],
     pool: QueryPool,
     clock: Clock,
 ) -> list[web.RouteDef]:
-    """Return the routes below ``/api/v1``; ``find_rules`` gives None until rules are there."""
+    """Return the routes below ``/api/v1``.
+
+    ``find_rules`` gives None until rules are there, ``received`` the metrics of other services.
+    """
 
     def metadata() -> Iterable[MetricMetadata]:
         latest = collection.latest
         for each in latest.families if latest is not None else ():
             family = each.family
             yield MetricMetadata(family.name, family.type, family.help, family.unit)
+        yield from received()
 
     alerts = settings.alerts
     info = ServerInfo(

@@ -16,12 +16,15 @@ from alerts.errors import AlertsError
 from service.config.settings import Settings
 from service.documents import Documents
 from service.errors import GatewatchError
+from service.gateway.gateway import Gateway
 from service.health.configuring import ConfiguredChecks
 from service.rule_jobs import RuleJobs
+from service.telemetry.log_levels import LogLevels
 
 _LOG: Final = logging.getLogger(__name__)
 
-RELOADABLE: Final = frozenset(
+_KEYS: Final = frozenset(f"gateway.{name}" for name in ("api_key", "token", "subscription_token"))
+RELOADABLE: Final = _KEYS | frozenset(
     (
         "alerts.rule_files",
         "alerts.default_rules",
@@ -30,6 +33,7 @@ RELOADABLE: Final = frozenset(
         "alerts.channel_folders",
         "health.checks",
         "health.maintenance",
+        "telemetry.log_level",
     )
 )
 """The settings that take effect when the configuration is read again."""
@@ -52,16 +56,34 @@ class ReloadStats:
     read_at_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class ReloadedParts:
+    """The parts that use what was read again.
+
+    Attributes:
+        gateway: Gets the keys.
+        alerting: Gets rules and routes.
+        jobs: The jobs of the rule groups.
+        checks: The health checks.
+        log_levels: How much is logged.
+    """
+
+    gateway: Gateway
+    alerting: Alerting
+    jobs: RuleJobs
+    checks: ConfiguredChecks
+    log_levels: LogLevels
+
+
 class Reloader:
-    """Reads settings, rules, routes and checks again and has the parts use them.
+    """Reads settings, rules, routes, checks and keys again and has the parts use them.
 
     Args:
         settings: The settings the process was started with.
         reread: Reads the settings again; raises ConfigurationError.
-        load: Reads rules and routes off the event loop; raises ConfigurationError.
-        alerting: Gets them.
-        jobs: The jobs of the rule groups.
-        checks: The health checks.
+        load: Reads rules and routes off the event loop; raises ConfigurationError also for keys
+            of tokens that cannot be used.
+        parts: Use what was read.
         clock: The time of day.
     """
 
@@ -71,18 +93,14 @@ class Reloader:
         *,
         reread: Callable[[], Settings],
         load: Callable[[Settings], Documents],
-        alerting: Alerting,
-        jobs: RuleJobs,
-        checks: ConfiguredChecks,
+        parts: ReloadedParts,
         clock: Clock,
     ) -> None:
         self.stats: Final = ReloadStats(0, {}, is_good=True, read_at_s=clock.time())
-        self._settings = settings
+        self._settings = self._latest = settings
         self._reread = reread
         self._load = load
-        self._alerting = alerting
-        self._jobs = jobs
-        self._checks = checks
+        self._parts = parts
         self._clock = clock
         self._lock = asyncio.Lock()
 
@@ -109,17 +127,26 @@ class Reloader:
             return report
 
     async def _reload(self) -> str:
+        parts = self._parts
         settings = await asyncio.to_thread(self._reread)
         rules, routing = await asyncio.to_thread(self._load, settings)
-        plan = self._checks.plan(settings.health)
-        reloaded = await self._alerting.reload(rules, routing)
-        self._jobs.sync()
-        self._checks.apply(plan)
+        keys = parts.gateway.prepare_keys(settings.gateway)
+        plan = parts.checks.plan(settings.health)
+        reloaded = await parts.alerting.reload(rules, routing)
+        parts.jobs.sync()
+        parts.checks.apply(plan)
+        await parts.gateway.use_keys(keys)
+        parts.log_levels.change(settings.telemetry.log_level)
+        report = f"{reloaded}; {plan}"
+        changed = [name for name in differing(self._latest, settings) if name in _KEYS]
+        self._latest = settings
+        if changed:
+            report += f"; other keys: {', '.join(changed)}"
         waiting = [name for name in differing(self._settings, settings) if name not in RELOADABLE]
         if not waiting:
-            return f"{reloaded}; {plan}"
+            return report
         _LOG.warning("changed, but in effect only after a restart: %s", ", ".join(waiting))
-        return f"{reloaded}; {plan}; in effect only after a restart: {', '.join(waiting)}"
+        return f"{report}; in effect only after a restart: {', '.join(waiting)}"
 
 
 def differing(before: Settings, after: Settings) -> list[str]:

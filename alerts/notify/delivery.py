@@ -18,8 +18,9 @@ from random import Random
 from types import TracebackType
 from typing import Final, Self
 
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.notify.channel import Channel
@@ -28,6 +29,7 @@ from alerts.notify.log import NotificationLog
 from alerts.notify.notification import Notification, span_context_of
 from alerts.notify.outbox import Outbox
 from alerts.notify.pacing import Paced
+from alerts.spans import NOTIFY
 from alerts.storage.errors import StorageError
 from alerts.telemetry import AlertsTelemetry
 
@@ -325,21 +327,24 @@ class _Worker:
         link = span_context_of(item.notification.trace_parent)
         started = context.clock.monotonic()
         attributes = {"gateway.receiver": receiver}
+        measured_in = Context()
         try:
-            with context.telemetry.tracer.start_as_current_span(
-                f"notify {receiver}",
+            span = NOTIFY.start(
+                context.telemetry.tracer,
+                {"receiver": receiver},
                 context=Context(),
-                kind=SpanKind.PRODUCER,
                 links=[] if link is None else [Link(link)],
                 attributes={
                     **attributes,
                     "gateway.alert.group_key": item.notification.group_key,
                     "http.request.resend_count": item.failures,
                 },
-                # What an exception says may come from anywhere; only the reason is recorded.
-                record_exception=False,
-                set_status_on_exception=False,
-            ) as span:
+            )
+            # What an exception says may come from anywhere; only the reason is recorded.
+            with trace.use_span(
+                span, end_on_exit=True, record_exception=False, set_status_on_exception=False
+            ):
+                measured_in = set_span_in_context(span)
                 try:
                     await self._channel.deliver(item.notification)
                 except DeliveryError as error:
@@ -349,7 +354,7 @@ class _Worker:
                     raise
         finally:
             elapsed_s = context.clock.monotonic() - started
-            context.telemetry.notification_duration.record(elapsed_s, attributes)
+            context.telemetry.notification_duration.record(elapsed_s, attributes, measured_in)
 
     async def _failed(self, item: _Queued, error: DeliveryError) -> None:
         if not error.permanent:

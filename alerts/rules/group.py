@@ -13,8 +13,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
 from alerts.errors import AlertsError
@@ -33,6 +34,7 @@ from alerts.rules.recording import RecordingRule
 from alerts.rules.state import SavedGroup, StateChange, StateSink
 from alerts.series.errors import SeriesError
 from alerts.series.labels import Labels
+from alerts.spans import EVALUATE
 from alerts.telemetry import AlertsTelemetry
 
 _log = logging.getLogger(__name__)
@@ -238,16 +240,17 @@ class RuleGroup:
     async def _traced_pass(self, timestamp_ms: int) -> None:
         context = self._context
         started = context.clock.monotonic()
-        with context.telemetry.tracer.start_as_current_span(
-            f"evaluate {self.name}",
+        span = EVALUATE.start(
+            context.telemetry.tracer,
+            {"group": self.name},
             # Whoever armed the schedule is not the parent of what it starts.
             context=Context(),
-            kind=SpanKind.INTERNAL,
             attributes={
                 "gateway.rule.group": self.name,
                 "gateway.rule.count": len(self._rules),
             },
-        ) as span:
+        )
+        with trace.use_span(span, end_on_exit=True):
             alerts, errors, change = await asyncio.to_thread(self._pass, timestamp_ms)
             self.stats.evaluations += 1
             self.stats.failed_rules += len(errors)
@@ -260,7 +263,9 @@ class RuleGroup:
         attributes = {"gateway.rule.group": self.name}
         if errors:
             attributes["error.type"] = errors[0]
-        context.telemetry.rule_evaluation_duration.record(self.last_evaluation_s, attributes)
+        context.telemetry.rule_evaluation_duration.record(
+            self.last_evaluation_s, attributes, set_span_in_context(span)
+        )
 
     def _describe(self, span: Span, errors: list[str]) -> None:
         firing = sum(

@@ -185,6 +185,7 @@ def _described(image: SourceImage) -> dict[str, Any]:
         "labels": [None if labels is None else dict(labels) for labels in image.labels],
         "gone_ms": list(image.gone_ms.items()),
         "chunks": [values.shape for _, values in image.chunks],
+        "has_gaps": image.has_gaps,
     }
 
 
@@ -211,6 +212,7 @@ def _images(header: dict[str, Any], samples: NDArray[np.int64]) -> Iterator[Sour
             tuple(None if labels is None else Labels(labels) for labels in source["labels"]),
             {int(row): int(gone_ms) for row, gone_ms in source["gone_ms"]},
             tuple(chunks),
+            bool(source.get("has_gaps", False)),
         )
 
 

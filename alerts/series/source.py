@@ -3,6 +3,9 @@
 Samples live in chunks, each a float64 matrix of time x series, so that an append writes one
 contiguous row of memory and a window over many series is one slice. Chunks older than retention
 are dropped whole; the row of a series is used again once no chunk can hold a sample of it.
+
+A source that is scraped has all of its series at every time, and what is missing has ended. One
+that is sent to has some of them at some times: a series ends when it is told to, or is quiet.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from alerts.clock import Clock
-from alerts.series.bits import STALE, Bools, Floats, empty_columns, ordinary
+from alerts.series.bits import STALE, Bools, Floats, empty_columns, is_stale, ordinary
 from alerts.series.chunks import Chunk, Rows, Times, take
 from alerts.series.errors import SeriesError
 from alerts.series.index import Entry, Index
@@ -31,6 +34,9 @@ _FIRST_ROWS: Final = 1
 _OVER_LIMIT: Final = -1
 _DUPLICATE: Final = -2
 
+QUIET_MS: Final = 300_000
+"""How long a series of ``append_some`` goes on without a sample: as long as a query looks back."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SourceImage:
@@ -42,6 +48,7 @@ class SourceImage:
         labels: The series by row; None where a row has none.
         gone_ms: When the rows that are not alive had their last sample.
         chunks: Times, ``(time,)`` int64, and values, ``(time, rows)`` float64; ascending.
+        has_gaps: Whether a series without a sample at a time may go on after it.
     """
 
     name: str
@@ -49,6 +56,22 @@ class SourceImage:
     labels: tuple[Labels | None, ...]
     gone_ms: dict[int, int]
     chunks: tuple[tuple[Times, Floats], ...]
+    has_gaps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of the samples of ``Source.append_some``.
+
+    Attributes:
+        taken: How many samples are in the store.
+        duplicate: Series another source has alive, or that came twice.
+        over_limit: New series over the limits.
+    """
+
+    taken: int
+    duplicate: tuple[Labels, ...] = ()
+    over_limit: tuple[Labels, ...] = ()
 
 
 class Source:
@@ -88,6 +111,9 @@ class Source:
         self._label_bytes = 0
         self._is_claimed = True
         self._refused: tuple[Rows, Rows, Bools] | None = None
+        self._has_gaps = False
+        self._heard_ms: dict[int, int] = {}
+        self._next_quiet_ms = 0
 
     @property
     def newest_ms(self) -> int | None:
@@ -179,6 +205,50 @@ class Source:
                 )
             self._write(timestamp_ms, rows, values)
 
+    def append_some(
+        self,
+        timestamp_ms: int,
+        samples: Sequence[tuple[Labels, float]],
+        ended: Iterable[Labels] = (),
+    ) -> Appended:
+        """Append samples of some series; the others go on, for ``QUIET_MS`` at most.
+
+        Whoever appends this way to a source uses no other.
+
+        Args:
+            timestamp_ms: Unix time in milliseconds, later than the last append's.
+            samples: Label sets and values.
+            ended: Series that end here; those that are not held are passed over.
+
+        Raises:
+            SeriesError: The timestamp is not later than the last one; nothing was taken.
+        """
+        with self._lock:
+            self._check_order(timestamp_ms, len(samples))
+            gone = (self._row_of.get(labels) for labels in ended)
+            found = {row: STALE for row in gone if row is not None and self._alive[row]}
+            ends = len(found)
+            duplicate: list[Labels] = []
+            over_limit: list[Labels] = []
+            for labels, value in samples:
+                row = self._row_of.get(labels)
+                if row is None:
+                    row = self._register(labels)
+                if row == _OVER_LIMIT:
+                    over_limit.append(labels)
+                elif row == _DUPLICATE:
+                    duplicate.append(labels)
+                elif row in found:
+                    self._stats.refused_duplicate_series += 1
+                    duplicate.append(labels)
+                else:
+                    found[row] = value
+            if found:
+                rows = np.fromiter(found, dtype=np.intp, count=len(found))
+                values = np.fromiter(found.values(), dtype=np.float64, count=len(found))
+                self._write_some(timestamp_ms, rows, values)
+        return Appended(len(found) - ends, tuple(duplicate), tuple(over_limit))
+
     def end(self, timestamp_ms: int) -> None:
         """End every series at a time, or just after the last append if that is later."""
         with self._lock:
@@ -209,6 +279,7 @@ class Source:
                 (chunk.times_ms[: chunk.count], chunk.values[: chunk.count])
                 for chunk in self._chunks
             ),
+            self._has_gaps,
         )
 
     def restore(self, image: SourceImage) -> None:
@@ -229,6 +300,10 @@ class Source:
             elif row not in self._gone_ms:
                 heapq.heappush(self._free, row)
         self._is_claimed = False
+        self._has_gaps = image.has_gaps
+        if image.has_gaps:
+            alive = np.flatnonzero(self._alive).tolist()
+            self._heard_ms = dict.fromkeys(alive, image.newest_ms)
 
     def expire(self, horizon_ms: int) -> None:
         """Free what ended before ``horizon_ms``; the caller holds the store's lock."""
@@ -273,10 +348,12 @@ class Source:
         )
 
     def newest(self, rows: Rows | slice, after_ms: int, until_ms: int) -> tuple[Times, Floats]:
-        """Return as ``window``, but the newest time alone.
+        """Return as ``window``, but the newest time alone where it tells all there is to know.
 
-        It tells all there is to know: a series without a sample there has ended or not begun.
+        It does so where a series without a sample there has ended or not begun.
         """
+        if self._has_gaps:
+            return self.window(rows, after_ms, until_ms)
         for chunk in reversed(self._chunks):
             if chunk.first_ms > until_ms:
                 continue
@@ -376,6 +453,7 @@ class Source:
         self._label_bytes -= size
         self._stats.bytes -= size
         self._entries[entry.row] = None
+        self._heard_ms.pop(entry.row, None)
 
     def _let_all_go(self) -> None:
         """Nothing was appended for a whole retention: what was alive is not any more."""
@@ -383,6 +461,7 @@ class Source:
             self._gone_ms[row] = self._newest_ms or 0
         self._alive[:] = False
         self._alive_rows = None
+        self._heard_ms.clear()
 
     def _release(self, row: int) -> None:
         del self._gone_ms[row]
@@ -402,6 +481,37 @@ class Source:
         self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self.expire(timestamp_ms - self._retention_ms)
+
+    def _write_some(self, timestamp_ms: int, rows: Rows, values: Floats) -> None:
+        """Write a column in which most series may have no sample, and see which of them live."""
+        self._has_gaps = True
+        chunk = self._writable_chunk(timestamp_ms)
+        chunk.values[chunk.count][rows] = ordinary(values)
+        self._alive_rows = None
+        for row, has_ended in zip(rows.tolist(), is_stale(values).tolist(), strict=True):
+            self._alive[row] = not has_ended
+            if has_ended:
+                self._gone_ms[row] = timestamp_ms
+                self._heard_ms.pop(row, None)
+            else:
+                self._gone_ms.pop(row, None)
+                self._heard_ms[row] = timestamp_ms
+        chunk.times_ms[chunk.count] = timestamp_ms
+        chunk.count += 1
+        self._newest_ms = timestamp_ms
+        self._stats.samples += len(rows)
+        self._let_quiet_go(timestamp_ms)
+        self.expire(timestamp_ms - self._retention_ms)
+
+    def _let_quiet_go(self, timestamp_ms: int) -> None:
+        """End the series that had no sample for too long. Looks at all of them now and then."""
+        if timestamp_ms < self._next_quiet_ms:
+            return
+        self._next_quiet_ms = timestamp_ms + QUIET_MS // 5
+        for row, heard_ms in list(self._heard_ms.items()):
+            if heard_ms <= timestamp_ms - QUIET_MS:
+                self._alive[row] = False
+                self._gone_ms[row] = self._heard_ms.pop(row)
 
     def _update_alive(self, timestamp_ms: int, rows: Rows, column: Floats) -> None:
         before = self._alive

@@ -6,7 +6,6 @@ import asyncio
 import json
 import re
 import signal
-import socket
 import statistics
 import sys
 import urllib.request
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.processes import PATIENCE_S, Child, running
+from benchmarks.processes import PATIENCE_S, Child, free_port, running
 from benchmarks.rules import HERE
 
 SCRAPE_S: Final = 5
@@ -221,13 +220,6 @@ class Prometheus(Side):
                 return str(response.read().decode())
 
         return await asyncio.to_thread(get)
-
-
-def free_port() -> int:
-    """Return a port of loopback that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
 
 
 def configure(folder: Path, target: str) -> Path:

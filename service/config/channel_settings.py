@@ -82,6 +82,10 @@ class ChannelOptions(Section):
     """Have a back end decide what clients may publish."""
     publish_proxy_name: str = ""
     """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.publish."""
+    sub_refresh_proxy_enabled: bool = False
+    """Have a back end decide whether subscriptions go on whose time is over."""
+    sub_refresh_proxy_name: str = ""
+    """Name of the back end in gateway.proxy.proxies; empty: gateway.proxy.sub_refresh."""
 
     @property
     def history(self) -> bool:

@@ -87,6 +87,8 @@ class GatewaySettings(Section):
     drain_window: Duration = 3.0
     """Over how long a stop spreads its goodbyes, so that clients do not come back all at once; up
     to 100 connections need none, and no more than half of drain_timeout is used."""
+    publication_traceparent: bool = True
+    """Whether a publication that is traced carries `traceparent` in its tags to subscribers."""
     channels: ChannelOptions = ChannelOptions()
     """Options of channels without a namespace."""
     namespaces: tuple[NamespaceOptions, ...] = ()
@@ -103,7 +105,7 @@ class GatewaySettings(Section):
 
     def _check_back_ends(self, options: ChannelOptions, *path: str | int) -> None:
         known, usual = {each.name for each in self.proxy.proxies}, self.proxy.usual()
-        for event in ("subscribe", "publish"):
+        for event in ("subscribe", "publish", "sub_refresh"):
             enabled = getattr(options, f"{event}_proxy_enabled")
             name = getattr(options, f"{event}_proxy_name")
             if name and name not in known:

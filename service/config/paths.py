@@ -23,12 +23,27 @@ def with_absolute_paths(settings: Settings, layers: Layers) -> Settings:
     def absolute(path: ValuePath, value: Path | str) -> Path:
         return layers.directory(path) / value
 
-    service, alerts = settings.service, settings.alerts
+    service, alerts, telemetry = settings.service, settings.alerts, settings.telemetry
+    otlp = telemetry.otlp
     config = alerts.alertmanager_config
     return settings.model_copy(
         update={
             "service": service.model_copy(
                 update={"data_dir": absolute(("service", "data_dir"), service.data_dir)}
+            ),
+            "telemetry": telemetry.model_copy(
+                update={
+                    "otlp": otlp.model_copy(
+                        update={
+                            name: file and absolute(("telemetry", "otlp", name), file)
+                            for name, file in (
+                                ("ca_file", otlp.ca_file),
+                                ("cert_file", otlp.cert_file),
+                                ("key_file", otlp.key_file),
+                            )
+                        }
+                    )
+                }
             ),
             "alerts": alerts.model_copy(
                 update={

@@ -25,6 +25,8 @@ class HTTPProbeSettings(Section):
     """Statuses that count as success; empty: every 2xx."""
     follow_redirects: bool = True
     """Follow up to 10 redirects."""
+    send_traceparent: bool = True
+    """Send `traceparent`, so that what is checked can go on with the trace of the check."""
 
     @model_validator(mode="after")
     def _credentials_once(self) -> Self:

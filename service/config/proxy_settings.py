@@ -160,6 +160,9 @@ class ProxySettings(Section):
     """Decides on subscriptions to channels with subscribe_proxy_enabled."""
     publish: UpstreamSettings = UpstreamSettings()
     """Decides on what clients publish to channels with publish_proxy_enabled."""
+    sub_refresh: UpstreamSettings = UpstreamSettings()
+    """Says whether subscriptions go on whose time is over, in channels with
+    sub_refresh_proxy_enabled; clients need not refresh them then."""
     rpc: UpstreamSettings = UpstreamSettings()
     """Executes the methods that clients call."""
     proxies: tuple[NamedUpstreamSettings, ...] = ()
@@ -203,6 +206,7 @@ class ProxySettings(Section):
             "refresh": self.refresh,
             "subscribe": self.subscribe,
             "publish": self.publish,
+            "sub_refresh": self.sub_refresh,
             "rpc": self.rpc,
         }
         return {event: each for event, each in named.items() if each.endpoint is not None}

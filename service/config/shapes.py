@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from alerts.documents import ValuePath
@@ -128,6 +129,7 @@ def _limits(node: JSONSchema) -> str:
     return ""
 
 
+@cache
 def settings_shape() -> Shape:
     """Return the shape of the whole file."""
     schema = Settings.model_json_schema()

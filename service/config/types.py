@@ -168,12 +168,19 @@ def _check_name(value: str) -> str:
     return value
 
 
+def _namespace_or_none(value: str) -> str:
+    return _namespace_name(value) if value else value
+
+
 NamespaceName = Annotated[
     str,
     AfterValidator(_namespace_name),
     WithJsonSchema({"type": "string", "pattern": _NAMESPACE}),
 ]
 """The part of a channel name before the colon."""
+
+NamespaceOrNone = Annotated[str, AfterValidator(_namespace_or_none)]
+"""The same, or empty for channels without one."""
 
 UpstreamName = Annotated[
     str,

@@ -20,11 +20,11 @@ from service.app import App
 from service.config.health_settings import CONNECTIONS_CHECK
 from service.demo.clients import Listeners, Publisher, listening
 from service.demo.scene import ALERT, CHECK, Scene, playing, write_settings
-from service.demo.spans import draw, linked_to
 from service.errors import GatewatchError
 from service.health.monitor import job_name
 from service.health.snapshot import CheckSnapshot
 from service.health.state import CheckState
+from service.telemetry.span_trees import draw, linked_to
 from service.telemetry.spans import FinishedSpans
 
 _CLIENTS: Final = 25

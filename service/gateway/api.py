@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from alerts.clock import Clock
 from service import __version__
@@ -55,13 +56,7 @@ class ServerAPI:
         node: str,
     ) -> None:
         """Use the parts that requests act on; ``node`` is this process's name in ``info``."""
-        key = settings.api_key
-        self._key = key.get_secret_value().encode() if key is not None else b""
-        self._no_entry = (
-            "X-API-Key is missing or wrong"
-            if self._key
-            else "no API key is configured; set gateway.api_key"
-        )
+        self.use_key(settings.api_key)
         self._max_line_bytes = settings.max_queue_size
         self._error_mode = settings.api_error_mode
         self._hub = hub
@@ -76,6 +71,15 @@ class ServerAPI:
             **clients.table(),
             "info": self._info,
         }
+
+    def use_key(self, key: SecretStr | None) -> None:
+        """Let requests in with this key from now on; None: let none in."""
+        self._key = key.get_secret_value().encode() if key is not None else b""
+        self._no_entry = (
+            "X-API-Key is missing or wrong"
+            if self._key
+            else "no API key is configured; set gateway.api_key"
+        )
 
     def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Return what answers requests for one of ``METHODS``."""

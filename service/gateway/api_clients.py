@@ -132,13 +132,12 @@ class ClientMethods:
                 client.close(CONNECTION_EXPIRED)
                 continue
             limit = min(float(expires_at), now + MAX_LIFETIME_S) if expires_at else None
-            client.renew(
-                replace(
-                    client.identity,
-                    expires_at=limit,
-                    info=client.identity.info if info is None else info,
-                )
+            identity = replace(
+                client.identity,
+                expires_at=limit,
+                info=client.identity.info if info is None else info,
             )
+            self._subscriptions.refresh(client, identity)
         return {}
 
     def _selected(self, request: Request) -> list[Client]:

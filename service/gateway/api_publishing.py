@@ -7,19 +7,19 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from opentelemetry import context as otel_context
-from opentelemetry import trace
+from opentelemetry.context import Context
 
 from service.codec import encode
 from service.config.gateway_settings import GatewaySettings
 from service.gateway.broker import Broker, Message
-from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRules
+from service.gateway.channels import MAX_CHANNEL_LENGTH, ChannelRule, ChannelRules
 from service.gateway.codes import ProtocolError, bad_request, not_available
 from service.gateway.history import History
 from service.gateway.hub import Hub
 from service.gateway.presence import presence_result, presence_stats_result
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, encode_data
 from service.gateway.requests import Request, flag, text, value_of
+from service.telemetry.sampling import MessageSampling
 
 Result = dict[str, Any]
 
@@ -31,7 +31,13 @@ class PublishingMethods:
     """What back ends do in channels."""
 
     def __init__(
-        self, settings: GatewaySettings, *, hub: Hub, broker: Broker, rules: ChannelRules
+        self,
+        settings: GatewaySettings,
+        *,
+        hub: Hub,
+        broker: Broker,
+        rules: ChannelRules,
+        sampling: MessageSampling,
     ) -> None:
         """Use the parts that the methods act on."""
         self._max_payload_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
@@ -39,6 +45,7 @@ class PublishingMethods:
         self._broker = broker
         self._past = History(broker, client_limit=settings.history_limit)
         self._rules = rules
+        self._sampling = sampling
 
     def table(self) -> dict[str, Callable[[Request], Awaitable[Result]]]:
         """Return the methods by name."""
@@ -54,8 +61,9 @@ class PublishingMethods:
 
     async def publish(self, request: Request) -> Result:
         """Publish to one channel."""
-        message = self._message(request)
-        return await self._publish_to(text(request, "channel"), message)
+        channel = text(request, "channel")
+        rule = self._rules.rule(channel)
+        return await self._publish(self._message(request, channel, rule))
 
     async def _broadcast(self, request: Request) -> Result:
         channels = request.get("channels")
@@ -65,24 +73,31 @@ class PublishingMethods:
             raise bad_request(f"channels has more than {_MAX_CHANNELS} entries")
         if not all(isinstance(channel, str) for channel in channels):
             raise bad_request("channels has an entry that is not a string")
-        message = self._message(request)
+        message = self._message(request, "", self._rules.default)
         responses: list[Result] = []
         for channel in channels:
             try:
-                result = await self._publish_to(channel, message)
+                rule = self._rules.rule(channel)
+                result = await self._publish(
+                    replace(
+                        message, channel=channel, rule=rule, parent=self._parent(rule, message.tags)
+                    )
+                )
             except ProtocolError as error:
                 responses.append({"error": error_fields(error)})
             else:
                 responses.append({"result": result})
         return {"responses": responses}
 
-    async def _publish_to(self, channel: str, message: Message) -> Result:
-        rule = self._rules.rule(channel)
-        position = await self._broker.publish(replace(message, channel=channel, rule=rule))
+    async def _publish(self, message: Message) -> Result:
+        position = await self._broker.publish(message)
         return {} if position is None else {"offset": position.offset, "epoch": position.epoch}
 
-    def _message(self, request: Request) -> Message:
-        """Return what is published, wherever it goes."""
+    def _parent(self, rule: ChannelRule, tags: Mapping[str, str] | None) -> Context | None:
+        return self._sampling.for_message(rule.template, tags.get("traceparent") if tags else None)
+
+    def _message(self, request: Request, channel: str, rule: ChannelRule) -> Message:
+        """Return what is published."""
         for name in ("delta", "version"):
             if request.get(name):
                 raise bad_request(f"{name} is not available")
@@ -95,12 +110,12 @@ class PublishingMethods:
         if len(key) > _MAX_KEY_LENGTH:
             raise bad_request(f"idempotency_key is longer than {_MAX_KEY_LENGTH} characters")
         return Message(
-            "",
+            channel,
             self._data(request, len(encode(tags)) if tags else 0),
-            self._rules.default,
+            rule,
             source="api",
             tags=tags,
-            parent=otel_context.get_current() if trace.get_current_span().is_recording() else None,
+            parent=self._parent(rule, tags),
             skip_history=flag(request, "skip_history"),
             idempotency_key=key,
         )

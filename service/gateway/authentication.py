@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -25,7 +25,7 @@ from service.gateway.codes import (
     permission_denied,
     token_expired,
 )
-from service.gateway.jwks import KeySet
+from service.gateway.jwks import KeySet, KeySetStats
 from service.gateway.limited_log import LimitedLog
 from service.gateway.token_errors import (
     KeysUnavailableError,
@@ -90,15 +90,21 @@ class TokenVerifier:
         settings: Keys and required claims.
         clock: Tells how old fetched keys are.
         pool: Fetches them; None: whoever has no pool can have no ``jwks_url``.
+        stats: Where fetches are counted.
 
     Raises:
         TokenKeyError: A key in the settings cannot be used.
     """
 
     def __init__(
-        self, settings: TokenSettings, *, clock: Clock, pool: HTTPConnectionPool | None
+        self,
+        settings: TokenSettings,
+        *,
+        clock: Clock,
+        pool: HTTPConnectionPool | None,
+        stats: KeySetStats,
     ) -> None:
-        self._settings = settings
+        self.settings: Final = settings
         self._keys = [read() for read in static_keys(settings).values()]
         self._signatures = jwt.PyJWS(algorithms=sorted(ALGORITHMS))
         self.key_set: KeySet | None = None
@@ -110,6 +116,7 @@ class TokenVerifier:
                 pool=pool,
                 clock=clock,
                 refresh_interval_s=settings.jwks_refresh_interval,
+                stats=stats,
             )
 
     async def claims(self, token: str) -> Claims:
@@ -135,7 +142,7 @@ class TokenVerifier:
             raise TokenRefusedError(f"a kid longer than {MAX_KEY_ID_LENGTH} characters")
         keys = await self._fitting_keys(algorithm, key_id)
         claims = Claims(self._payload(token, algorithm, keys))
-        claims.check_audience(self._settings.audience, self._settings.issuer)
+        claims.check_audience(self.settings.audience, self.settings.issuer)
         return claims
 
     async def _fitting_keys(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
@@ -164,6 +171,23 @@ class TokenVerifier:
         raise TokenRefusedError(str(refused)) from refused
 
 
+@dataclass(frozen=True, slots=True)
+class Verifiers:
+    """What tokens are checked by, the one for connections and the one for subscriptions."""
+
+    connection: TokenVerifier
+    subscription: TokenVerifier
+
+    def key_sets(self) -> dict[str, KeySet]:
+        """Return the sets that are fetched, each once, by what it is for."""
+        found: dict[str, KeySet] = {}
+        if self.connection.key_set is not None:
+            found["connection"] = self.connection.key_set
+        if self.subscription.key_set is not None and self.subscription is not self.connection:
+            found["subscription"] = self.subscription.key_set
+        return found
+
+
 class Authenticator:
     """Says who clients are and what they may subscribe to, by their tokens.
 
@@ -174,6 +198,10 @@ class Authenticator:
         subscription: Settings of subscription tokens; without keys: those of connection tokens.
         clock: The time tokens are judged by.
         pool: Fetches keys; needed where a ``jwks_url`` is set.
+
+    Attributes:
+        verifiers: What tokens are checked by now.
+        key_set_stats: Fetches of keys, by what the set is for.
 
     Raises:
         TokenKeyError: A key in the settings cannot be used.
@@ -188,19 +216,54 @@ class Authenticator:
         pool: HTTPConnectionPool | None = None,
     ) -> None:
         self._clock = clock
+        self._pool = pool
         self._log = LimitedLog(_LOG, clock)
-        self._connection = TokenVerifier(connection, clock=clock, pool=pool)
-        self._subscription = (
-            TokenVerifier(subscription, clock=clock, pool=pool)
-            if subscription.has_keys
-            else self._connection
-        )
-        self._open = AsyncExitStack()
+        self.key_set_stats = {"connection": KeySetStats(), "subscription": KeySetStats()}
+        self.verifiers = self._prepared(connection, subscription, None)
+        self._running = False
+
+    def prepare(self, connection: TokenSettings, subscription: TokenSettings) -> Verifiers:
+        """Return what tokens are checked by with other settings, for ``use``; nothing changes.
+
+        A verifier whose settings are as they were is the same one, with the keys it has.
+
+        Raises:
+            TokenKeyError: A key in the settings cannot be used.
+        """
+        return self._prepared(connection, subscription, self.verifiers)
+
+    def _prepared(
+        self, connection: TokenSettings, subscription: TokenSettings, now: Verifiers | None
+    ) -> Verifiers:
+        def verifier(
+            kind: str, settings: TokenSettings, now: TokenVerifier | None
+        ) -> TokenVerifier:
+            if now is not None and now.settings == settings:
+                return now
+            stats = self.key_set_stats[kind]
+            return TokenVerifier(settings, clock=self._clock, pool=self._pool, stats=stats)
+
+        ours = verifier("connection", connection, now.connection if now else None)
+        if not subscription.has_keys:
+            return Verifiers(ours, ours)
+        theirs = verifier("subscription", subscription, now.subscription if now else None)
+        return Verifiers(ours, theirs)
+
+    async def use(self, verifiers: Verifiers) -> None:
+        """Check tokens by others from now on; connections there are go on until they refresh."""
+        old = set(self.verifiers.key_sets().values())
+        new = set(verifiers.key_sets().values())
+        self.verifiers = verifiers
+        if self._running:
+            for key_set in new - old:
+                await key_set.__aenter__()
+            for key_set in old - new:
+                await key_set.aclose()
 
     async def __aenter__(self) -> Self:
-        for verifier in {self._connection, self._subscription}:
-            if verifier.key_set is not None:
-                await self._open.enter_async_context(verifier.key_set)
+        self._running = True
+        for key_set in self.verifiers.key_sets().values():
+            await key_set.__aenter__()
         return self
 
     async def __aexit__(
@@ -209,7 +272,9 @@ class Authenticator:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._open.aclose()
+        self._running = False
+        for key_set in self.verifiers.key_sets().values():
+            await key_set.aclose()
 
     async def connection(self, token: str) -> Identity:
         """Return who a connection token speaks for.
@@ -220,7 +285,7 @@ class Authenticator:
             DisconnectError: It is no token of ours (3500).
         """
         try:
-            claims = await self._connection.claims(token)
+            claims = await self.verifiers.connection.claims(token)
             identity = claims.connection(self._clock.time())
         except TokenExpiredError as error:
             raise token_expired() from error
@@ -239,7 +304,7 @@ class Authenticator:
             DisconnectError: Expired (3005), no token of ours, or another user's (3500).
         """
         try:
-            claims = await self._connection.claims(token)
+            claims = await self.verifiers.connection.claims(token)
             identity = claims.connection(self._clock.time())
         except TokenExpiredError as error:
             detail = "a refresh with an expired token"
@@ -270,7 +335,9 @@ class Authenticator:
             DisconnectError: It is for another channel, user or client (3500).
         """
         try:
-            claims = (await self._subscription.claims(token)).subscription(self._clock.time())
+            claims = (await self.verifiers.subscription.claims(token)).subscription(
+                self._clock.time()
+            )
         except TokenRefusedError as error:
             message = "a subscription token of client %s was refused: %.200s"
             self._log.write(logging.INFO, message, client_id, error)
@@ -292,7 +359,9 @@ class Authenticator:
             DisconnectError: It is not ours, or for another channel, user or client (3500).
         """
         try:
-            claims = (await self._subscription.claims(token)).subscription(self._clock.time())
+            claims = (await self.verifiers.subscription.claims(token)).subscription(
+                self._clock.time()
+            )
         except TokenRefusedError as error:
             raise DisconnectError(INVALID_TOKEN, f"sub_refresh token refused: {error}") from error
         except TokenExpiredError as error:

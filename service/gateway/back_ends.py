@@ -19,14 +19,12 @@ from service.gateway.channels import ChannelRule, ChannelRules
 from service.gateway.client import Client
 from service.gateway.codes import expired
 from service.gateway.protocol import encode_data, text_field
-from service.gateway.proxy import HeaderSource, Proxy
-from service.gateway.proxy_messages import (
-    ChannelRequest,
-    ConnectRequest,
-    PublishAnswer,
-    RPCRequest,
-)
+from service.gateway.proxy import Proxy
+from service.gateway.proxy_answers import PublishAnswer
+from service.gateway.proxy_headers import HeaderSource
+from service.gateway.proxy_requests import ChannelRequest, ConnectRequest, RPCRequest
 from service.gateway.refreshing import Refreshing
+from service.gateway.subscriptions import Subscriptions
 from service.gateway.tokens import MAX_LIFETIME_S, Identity, SubscriptionGrant
 from service.telemetry.sampling import MessageSampling
 
@@ -42,15 +40,16 @@ class BackEnds:
         proxy: Proxy,
         *,
         rules: ChannelRules,
+        subscriptions: Subscriptions,
         sampling: MessageSampling,
         clock: Clock,
         random: Random,
         max_data_bytes: int,
     ) -> None:
         """Forward to a proxy what is not larger than so many bytes."""
-        self._refreshing: Refreshing | None = None
-        if proxy.refreshes:
-            self._refreshing = Refreshing(proxy, sampling=sampling, clock=clock, random=random)
+        self._refreshing = Refreshing(
+            proxy, subscriptions, sampling=sampling, clock=clock, random=random
+        )
         self._rules = rules
         self._proxy = proxy
         self._sampling = sampling
@@ -58,9 +57,8 @@ class BackEnds:
         self._max_data_bytes = max_data_bytes
 
     async def __aenter__(self) -> Self:
-        """Begin to ask about connections whose time is over."""
-        if self._refreshing is not None:
-            await self._refreshing.__aenter__()
+        """Begin to ask about what is over."""
+        await self._refreshing.__aenter__()
         return self
 
     async def __aexit__(
@@ -70,13 +68,13 @@ class BackEnds:
         traceback: TracebackType | None,
     ) -> None:
         """Ask no more."""
-        if self._refreshing is not None:
-            await self._refreshing.__aexit__(kind, error, traceback)
+        await self._refreshing.__aexit__(kind, error, traceback)
 
     def opened(self, client: Client, headers: HeaderSource) -> None:
         """Keep what back ends are to see of a connection's request."""
-        client.headers = self._proxy.headers(headers)
-        if self._refreshing is not None:
+        client.headers = self._proxy.headers.of_request(headers)
+        client.subscription_refresher = self._refreshing.subscription_due
+        if self._proxy.refreshes:
             client.refresher = self._refreshing.due
 
     @property
@@ -91,7 +89,7 @@ class BackEnds:
             ProtocolError: One cannot be a header (107).
             DisconnectError: They are not text by name (3501).
         """
-        client.emulated_headers = self._proxy.emulated_headers(request.get("headers"))
+        client.emulated_headers = self._proxy.headers.emulated(request.get("headers"))
 
     async def connection(
         self, client: Client, request: Mapping[str, Any]
@@ -111,7 +109,7 @@ class BackEnds:
             channels=tuple(subs) if isinstance(subs, dict) else (),
         )
         answer = await self._proxy.connect(
-            client.for_back_ends(), asked, parent=self._sampling.decide()
+            client.for_back_ends(), asked, parent=self._sampling.current()
         )
         if answer is None:
             return None
@@ -149,7 +147,7 @@ class BackEnds:
         given = await self._proxy.subscribe(
             client.for_back_ends(),
             ChannelRequest(channel, rule.template, self._data(request), name),
-            parent=self._sampling.decide(),
+            parent=self._sampling.current(),
         )
         return replace(given, expires_at=self._end(given.expires_at))
 
@@ -197,7 +195,7 @@ class BackEnds:
         answer = await self._proxy.rpc(
             client.for_back_ends(),
             RPCRequest(text_field(request, "method"), self._data(request)),
-            parent=self._sampling.decide(),
+            parent=self._sampling.current(),
         )
         return {} if answer.data is None else {"data": Fragment(answer.data)}
 

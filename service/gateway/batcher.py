@@ -1,7 +1,7 @@
 """Gathers items into batches and hands them to a sink, in order, losing none in silence.
 
-A batcher that is idle sends its first item at once and gathers only while items keep coming, so
-that batching costs a quiet source no latency and a busy one little work per item.
+A batcher that is idle sends what it is given in one go at once, and gathers only while items keep
+coming, so that batching costs a quiet source no latency and a busy one little work per item.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class BatchLimits:
         max_messages: Items in a batch.
         max_bytes: Bytes in a batch; a larger item goes alone.
         max_delay_s: How long an item may wait for others.
-        eager: Whether an idle batcher sends its first item at once.
+        eager: Whether an idle batcher sends its first items as soon as the loop is yielded to.
         max_pending: Items taken and not sent yet, beyond which ``add`` waits.
     """
 
@@ -337,9 +337,18 @@ class MessageBatcher(Generic[Item]):
         # A window lasts from one flush to the next; whoever comes after it has ended is not held.
         due = (self._last_flush if limits.eager else oldest) + limits.max_delay_s
         if limits.eager and due <= now:
-            self.flush_nowait(FlushReason.EAGER if oldest == now else FlushReason.DELAY)
+            if oldest < now:
+                self.flush_nowait(FlushReason.DELAY)
+            else:
+                # Not yet: whoever has several items adds the others before it yields to the loop.
+                # An empty context: the batch is not part of what its first item was handled in.
+                self._timer = self._loop.call_soon(self._on_yield, context=contextvars.Context())
         else:
             self._timer = self._clock.call_later(due - now, self._on_timer)
+
+    def _on_yield(self) -> None:
+        self._timer = None
+        self.flush_nowait(FlushReason.EAGER)
 
     def _on_timer(self) -> None:
         self._timer = None
@@ -375,6 +384,8 @@ class MessageBatcher(Generic[Item]):
         except Exception as error:  # noqa: BLE001 - a sink may raise anything: retried or handed on
             attempt = _raise(error)
         if attempt is None:
+            # A sink that kept the loop busy let nobody add an item meanwhile.
+            self._last_flush = self._clock.monotonic()
             self._sent(batch)
             return
         self._attempt = attempt

@@ -15,6 +15,8 @@ from enum import Enum, auto
 from random import Random
 from typing import Any, Final
 
+from opentelemetry.trace import SpanContext
+
 from alerts.clock import Clock, Timer
 from service.codec import Fragment
 from service.config.gateway_settings import GatewaySettings
@@ -30,7 +32,7 @@ from service.gateway.codes import (
 )
 from service.gateway.frames import close_frame, text_frame
 from service.gateway.protocol import MAX_ENVELOPE_BYTES, PING
-from service.gateway.proxy_messages import ProxyClient
+from service.gateway.proxy_requests import ProxyClient
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
@@ -52,6 +54,10 @@ class State(Enum):
     """The one connect command came; a connection whose connect was refused stays here."""
     CONNECTED = auto()
     CLOSING = auto()
+
+
+_CLOSING: Final = State.CLOSING
+"""The member itself: an enumeration takes long to look one up, which counts in ``Client.write``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +113,11 @@ class Client:
     Attributes:
         refresher: Told when the time of the identity is over; None: the client itself must bring a
             new token, and is disconnected if it does not.
+        subscription_refresher: The same for subscriptions to channels whose options have a back end
+            asked; told the channel.
         headers: Of the WebSocket request, those that back ends are to see.
         emulated_headers: Of the connect command, those that back ends are to see.
+        upgrade: The span of the WebSocket request, when it is traced.
     """
 
     __slots__ = (
@@ -117,6 +126,7 @@ class Client:
         "_commands",
         "_expiry_timer",
         "_limits",
+        "_max_queue_bytes",
         "_on_close",
         "_on_connected",
         "_on_lost_position",
@@ -141,6 +151,8 @@ class Client:
         "opened_at",
         "refresher",
         "state",
+        "subscription_refresher",
+        "upgrade",
     )
 
     def __init__(
@@ -165,6 +177,7 @@ class Client:
         """
         self._transport = transport
         self._limits = limits
+        self._max_queue_bytes = limits.max_queue_bytes
         self._clock = clock
         self._on_close = on_close
         self._on_connected = on_connected
@@ -173,7 +186,9 @@ class Client:
         self.state = State.OPEN
         self.identity: Identity | None = None
         self.refresher: Callable[[Client], None] | None = None
+        self.subscription_refresher: Callable[[Client, str], None] | None = None
         self.headers: Mapping[str, str] = {}
+        self.upgrade: SpanContext | None = None
         self.emulated_headers: Mapping[str, str] = {}
         self.channels: dict[str, Subscription] = {}
         self.close_reason: CloseReason | None = None
@@ -243,18 +258,21 @@ class Client:
 
     def write(self, frame: bytes, messages: int) -> bool:
         """Hand a frame to the transport; False when the peer is too slow and was cut off."""
-        if self.state is State.CLOSING:
+        # Once for each frame and client: names that are looked up once, and calls that are needed.
+        if self.state is _CLOSING:
             return False
-        if self._transport.is_closing():
+        transport = self._transport
+        if transport.is_closing():
             return True  # lost, which the endpoint learns in a moment: as if written just before
-        waiting = self._transport.get_write_buffer_size()
-        if waiting + len(frame) > self._limits.max_queue_bytes:
+        size = len(frame)
+        waiting = transport.get_write_buffer_size()
+        if waiting + size > self._max_queue_bytes:
             self.close(SLOW)
             return False
         if waiting and self._write_timer is None:
             self._watch_writes(self.bytes_out - waiting)
-        self._transport.write(frame)
-        self.bytes_out += len(frame)
+        transport.write(frame)
+        self.bytes_out += size
         self.messages_out += messages
         self.last_activity = self._clock.monotonic()
         return True

@@ -4,7 +4,7 @@ Source: Centrifuge client protocol, JSON, version 2; the numbers and words are C
 GatewayError
 ├── ProtocolError          the answer to one command is an error; the connection goes on
 ├── DisconnectError        the connection ends with a code
-├── AnswerError            a back end's answer that is not in the format (proxy_messages)
+├── AnswerError            a back end's answer that is not in the format (proxy_fields)
 ├── UpstreamError          a back end that could not be asked or did not answer (upstream)
 └── Token..., Keys...      service.gateway.token_errors: why a token does not let its client in
 """

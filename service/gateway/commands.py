@@ -44,12 +44,13 @@ from service.gateway.protocol import (
     encode_result,
     text_field,
 )
-from service.gateway.proxy import HeaderSource
-from service.gateway.proxy_messages import PublishAnswer
+from service.gateway.proxy_answers import PublishAnswer
+from service.gateway.proxy_headers import HeaderSource
 from service.gateway.rate_limit import Verdict
 from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
+from service.gateway.tracing import CommandTracing
 from service.telemetry.sampling import MessageSampling
 
 _LOG: Final = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class CommandParts:
         rules: What clients may do in channels.
         tokens: Who clients are.
         sampling: Which traces are recorded.
+        tracing: The spans of commands.
         stats: Where commands are counted.
         random: Spreads first pings.
         back_ends: Asked about what clients want; None: there are none.
@@ -80,6 +82,7 @@ class CommandParts:
     rules: ChannelRules
     tokens: Authenticator
     sampling: MessageSampling
+    tracing: CommandTracing
     stats: GatewayStats
     random: Random
     back_ends: BackEnds | None = None
@@ -98,6 +101,7 @@ class Commands:
         self._tokens = parts.tokens
         self._admission = Admission(settings, tokens=parts.tokens, rules=parts.rules)
         self._sampling = parts.sampling
+        self._tracing = parts.tracing
         self._stats = parts.stats
         self._random = parts.random
         self._back_ends = parts.back_ends
@@ -141,7 +145,7 @@ class Commands:
             raise DisconnectError(NOT_AVAILABLE, "nothing here receives what clients send")
         try:
             self._limit(client)
-            result = await self._run(client, method, command.request)
+            result = await self._traced(client, method, command)
         except ProtocolError as error:
             self._count(method, str(error.code))
             return encode_error(command.id, error)
@@ -163,6 +167,28 @@ class Commands:
             raise too_many_requests()
         if verdict is Verdict.HOSTILE:
             raise DisconnectError(TOO_MANY_ERRORS, "commands came faster than twice the limit")
+
+    async def _traced(self, client: Client, method: Method, command: Command) -> Result:
+        parent = self._tracing.decide(method, command)
+        if parent is None:
+            return await self._untraced(client, method, command)
+        with self._tracing.traced(
+            method, command, parent, connection=client.id, upgrade=client.upgrade
+        ):
+            return await self._run(client, method, command.request)
+
+    async def _untraced(self, client: Client, method: Method, command: Command) -> Result:
+        started = self._tracing.now()
+        failure: ProtocolError | DisconnectError | None = None
+        try:
+            return await self._run(client, method, command.request)
+        except (ProtocolError, DisconnectError) as error:
+            failure = error
+            raise
+        finally:
+            self._tracing.untraced(
+                method, command, connection=client.id, started=started, failure=failure
+            )
 
     async def _run(self, client: Client, method: Method, request: Result) -> Result:
         handler = self._handlers.get(method)
@@ -264,7 +290,7 @@ class Commands:
             subscribed = channel in client.channels
             self._rules.check_publish(channel, client.user, subscribed=subscribed)
         data = encode_data(request["data"], max_bytes=self._max_data_bytes)
-        parent, given = self._sampling.decide(), PublishAnswer()
+        parent, given = self._sampling.current(), PublishAnswer()
         if asked is not None:
             given = await asked.publication(client, channel, rule, data, parent=parent)
         await self._broker.publish(
@@ -308,7 +334,7 @@ class Commands:
 
     async def _refresh(self, client: Client, request: Result) -> Result:
         identity = await self._admission.refresh(client, text_field(request, "token"))
-        client.renew(identity)
+        self._subscriptions.refresh(client, identity)
         return {
             "client": client.id,
             "version": f"gatewatch {__version__}",

@@ -18,7 +18,7 @@ from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
 from service.gateway.limited_log import LimitedLog
-from service.gateway.protocol import decode_frame
+from service.gateway.protocol import Command, Method, decode_frame
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
@@ -28,7 +28,9 @@ from service.pools.websocket import (
     CloseReason,
     WebSocketConnectionManager,
 )
+from service.telemetry.http_server import UPGRADE_SPAN
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import SYSTEM
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -62,6 +64,12 @@ class WebSocketEndpoint:
         self._clock = clock
         self._stats = stats
         self._instruments = instruments
+        self._durations = {
+            method: instruments.process_duration.series(
+                {"messaging.system": SYSTEM, "messaging.operation.name": method.value}
+            )
+            for method in Method
+        }
         self._rate = RateLimit(settings.max_connections_per_second, clock.monotonic())
         self._refusals = LimitedLog(_LOG, clock)
         self._faults = LimitedLog(_LOG, clock)
@@ -120,6 +128,7 @@ class WebSocketEndpoint:
             on_connected=self._sessions.add,
             on_lost_position=self._subscriptions.lose_position,
         )
+        client.upgrade = request.get(UPGRADE_SPAN)
         self._commands.opened(client, request.headers)
         register(client)
         try:
@@ -161,12 +170,21 @@ class WebSocketEndpoint:
             for command in decode_frame(frame):
                 if client.close_reason is not None:
                     return
-                reply = await self._commands.execute(client, command)
+                reply = await self._execute(client, command)
                 if reply is not None and client.write(text_frame(reply), 0):
                     self._stats.bytes_out += len(reply)
         except DisconnectError as error:
             self._report_fault(client, address, error)
             client.close(error.close)
+
+    async def _execute(self, client: Client, command: Command) -> bytes | None:
+        if command.method is None:
+            return await self._commands.execute(client, command)
+        started_s = self._clock.monotonic()
+        try:
+            return await self._commands.execute(client, command)
+        finally:
+            self._durations[command.method].record(self._clock.monotonic() - started_s)
 
     def _report_fault(self, client: Client, address: str | None, fault: object) -> None:
         """Log why a client is disconnected; it learns the protocol's code and reason only."""

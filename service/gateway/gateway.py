@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from random import Random
 from typing import Final
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from alerts.clock import Clock
 from service.codec import encode
@@ -17,7 +19,7 @@ from service.config.settings import BatchingSettings
 from service.gateway.api import METHODS, ServerAPI
 from service.gateway.api_clients import ClientMethods
 from service.gateway.api_publishing import PublishingMethods
-from service.gateway.authentication import Authenticator
+from service.gateway.authentication import Authenticator, Verifiers
 from service.gateway.back_ends import BackEnds
 from service.gateway.batcher import BatchLimits
 from service.gateway.broker import Broker, MemoryBroker
@@ -35,7 +37,7 @@ from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import MemoryStreams
 from service.gateway.subscriptions import Subscriptions
-from service.gateway.tracing import PublicationTracing
+from service.gateway.tracing import CommandTracing, PublicationTracing
 from service.pools.http import HTTPConnectionPool
 from service.pools.websocket import (
     ConnectionPolicy,
@@ -47,6 +49,19 @@ from service.telemetry.sampling import MessageSampling
 
 MISSED_PINGS: Final = 1.5
 """The sweep pings a connection that was silent for so many ping intervals."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What clients and back ends are known by.
+
+    Attributes:
+        verifiers: Check the tokens of clients.
+        api_key: Lets requests of back ends in; None: none is let in.
+    """
+
+    verifiers: Verifiers
+    api_key: SecretStr | None
 
 
 class Gateway:
@@ -89,6 +104,7 @@ class Gateway:
                 idle_timeout_s=settings.idle_timeout,
                 pong_timeout_s=settings.pong_timeout,
                 ping_after_s=settings.ping_interval * MISSED_PINGS,
+                large_queue_bytes=settings.max_queue_size // 2,
                 idle=CONNECTION_IDLE,
                 dead=NO_PONG,
                 shutdown=SHUTDOWN,
@@ -105,7 +121,7 @@ class Gateway:
             ),
             clock=clock,
             instruments=instruments,
-            tracing=PublicationTracing(instruments.tracer),
+            tracing=PublicationTracing(instruments.tracer, tag=settings.publication_traceparent),
             stats=self.stats,
         )
         self.streams = MemoryStreams(
@@ -124,7 +140,7 @@ class Gateway:
         )
         sessions = Sessions()
         rules = ChannelRules(settings)
-        self._authenticator = Authenticator(
+        self.authenticator = Authenticator(
             settings.token, settings.subscription_token, clock=clock, pool=pool
         )
         self._back_ends: BackEnds | None = None
@@ -132,6 +148,7 @@ class Gateway:
             self._back_ends = BackEnds(
                 self.proxy,
                 rules=rules,
+                subscriptions=self.subscriptions,
                 sampling=sampling,
                 clock=clock,
                 random=random,
@@ -143,8 +160,15 @@ class Gateway:
                 broker=self.broker,
                 subscriptions=self.subscriptions,
                 rules=rules,
-                tokens=self._authenticator,
+                tokens=self.authenticator,
                 sampling=sampling,
+                tracing=CommandTracing(
+                    instruments.tracer,
+                    sampling,
+                    rules=rules,
+                    rpc_namespaces=self.proxy.rpc_namespaces if self.proxy is not None else (),
+                    clock=clock,
+                ),
                 stats=self.stats,
                 random=random,
                 back_ends=self._back_ends,
@@ -163,7 +187,9 @@ class Gateway:
         self._api = ServerAPI(
             settings,
             hub=self.hub,
-            publishing=PublishingMethods(settings, hub=self.hub, broker=self.broker, rules=rules),
+            publishing=PublishingMethods(
+                settings, hub=self.hub, broker=self.broker, rules=rules, sampling=sampling
+            ),
             clients=ClientMethods(
                 settings,
                 sessions=sessions,
@@ -176,6 +202,20 @@ class Gateway:
             stats=self.stats,
             node=node,
         )
+
+    def prepare_keys(self, settings: GatewaySettings) -> Keys:
+        """Return the keys of other settings, for ``use_keys``; nothing changes.
+
+        Raises:
+            TokenKeyError: A key of tokens cannot be used.
+        """
+        verifiers = self.authenticator.prepare(settings.token, settings.subscription_token)
+        return Keys(verifiers, settings.api_key)
+
+    async def use_keys(self, keys: Keys) -> None:
+        """Judge tokens and requests of back ends by other keys from now on."""
+        await self.authenticator.use(keys.verifiers)
+        self._api.use_key(keys.api_key)
 
     def application(self) -> web.Application:
         """Return the application to listen with."""
@@ -201,7 +241,7 @@ class Gateway:
         )
 
     async def _background(self, application: web.Application) -> AsyncIterator[None]:
-        async with self._positions, self._authenticator, AsyncExitStack() as stack:
+        async with self._positions, self.authenticator, AsyncExitStack() as stack:
             if self._back_ends is not None:
                 await stack.enter_async_context(self._back_ends)
             yield

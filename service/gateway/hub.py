@@ -40,6 +40,7 @@ from service.gateway.stats import GatewayStats
 from service.gateway.streams import StreamItem, StreamPosition
 from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
+from service.telemetry.local_histograms import HistogramSeries
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class Hub:
         stats: GatewayStats,
     ) -> None:
         """Start without channels."""
-        self._limits = limits
+        self.limits = limits
         self._clock = clock
         name = {"gateway.batcher.name": BATCHER_NAME}
         self._batch_size = {
@@ -69,7 +70,8 @@ class Hub:
         }
         self._batch_body_size = instruments.batch_body_size.series(name)
         self._batch_wait = instruments.batch_wait.series(name)
-        self._message_latency = instruments.message_latency.series()
+        self._message_latency = instruments.message_latency
+        self._latencies: dict[str, HistogramSeries] = {}
         self._tracing = tracing
         self._stats = stats
         self._channels: dict[str, Channel] = {}
@@ -234,7 +236,7 @@ class Hub:
             size_of=push_size,
             on_error=self._on_error,
             clock=self._clock,
-            limits=_limits_of(rule.options, self._limits),
+            limits=_limits_of(rule.options, self.limits),
             stats=self.batcher_stats,
         )
         return channel
@@ -317,7 +319,7 @@ class Hub:
             self._tracing.delivered(channel.rule.template, traced, span, delivered)
         else:
             delivered = self._write(channel, batch)
-        self._record(batch, self._clock.monotonic() - started)
+        self._record(channel.rule.template, batch, self._clock.monotonic() - started, traced)
 
     def _write(self, channel: Channel, batch: Batch[Publication]) -> int:
         # Copies, because a slow one leaves while we iterate.
@@ -376,11 +378,33 @@ class Hub:
                 del channel.joining[subscriber]
                 channel.subscribers[subscriber] = None
 
-    def _record(self, batch: Batch[Publication], fan_out_s: float) -> None:
-        self._batch_size[batch.reason].record(len(batch.items))
-        self._batch_body_size.record(batch.size_bytes)
+    def _record(
+        self,
+        template: str,
+        batch: Batch[Publication],
+        fan_out_s: float,
+        traced: Sequence[Publication],
+    ) -> None:
+        size, body_size = self._batch_size[batch.reason], self._batch_body_size
+        latency = self._latency_of(template)
+        latency_s = batch.waited_s + fan_out_s
+        size.record(len(batch.items))
+        body_size.record(batch.size_bytes)
         self._batch_wait.record(batch.waited_s)
-        self._message_latency.record(batch.waited_s + fan_out_s)
+        latency.record(latency_s)
+        if traced and (trace := traced[0].trace) is not None:
+            time_ns = int(self._clock.time() * 1e9)
+            size.point_to(trace, len(batch.items), time_ns)
+            body_size.point_to(trace, batch.size_bytes, time_ns)
+            self._batch_wait.point_to(trace, batch.waited_s, time_ns)
+            latency.point_to(trace, latency_s, time_ns)
+
+    def _latency_of(self, template: str) -> HistogramSeries:
+        series = self._latencies.get(template)
+        if series is None:
+            attributes = {"messaging.destination.template": template}
+            series = self._latencies[template] = self._message_latency.series(attributes)
+        return series
 
     def _on_error(self, batch: Batch[Publication], error: Exception) -> None:
         _LOG.error("a batch of %d messages was not sent", len(batch.items), exc_info=error)

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Final, Self
 
@@ -36,6 +37,19 @@ MAX_BYTES: Final = 256 * 1024
 MAX_KEYS: Final = 100
 
 
+@dataclass(slots=True)
+class KeySetStats:
+    """Counts since the start, which outlive a set that is replaced by another.
+
+    Attributes:
+        fetched: Fetches that brought keys.
+        failed: Those that did not, by what went wrong.
+    """
+
+    fetched: int = 0
+    failed: dict[str, int] = field(default_factory=dict)
+
+
 class KeySet:
     """The keys behind one URL; an async context manager that asks for them when it is entered.
 
@@ -44,16 +58,24 @@ class KeySet:
         pool: What requests are made with.
         clock: Tells how old the set is.
         refresh_interval_s: How old the set may become, in seconds, before it is fetched again.
+        stats: Where fetches are counted.
     """
 
     def __init__(
-        self, url: str, *, pool: HTTPConnectionPool, clock: Clock, refresh_interval_s: float
+        self,
+        url: str,
+        *,
+        pool: HTTPConnectionPool,
+        clock: Clock,
+        refresh_interval_s: float,
+        stats: KeySetStats | None = None,
     ) -> None:
         self._url = url
         self._shown_url = shown_url(URL(url))
         self._pool = pool
         self._clock = clock
         self._refresh_interval_s = refresh_interval_s
+        self._stats = KeySetStats() if stats is None else stats
         self._keys: tuple[VerificationKey, ...] = ()
         self._fetched_at = -math.inf
         self._next_fetch_at = -math.inf
@@ -79,6 +101,12 @@ class KeySet:
         if fetching is not None:
             fetching.cancel()
             await asyncio.wait((fetching,))
+
+    @property
+    def age_s(self) -> float | None:
+        """Seconds since the set was fetched last; None while it never was."""
+        fetched_at = self._fetched_at
+        return None if fetched_at == -math.inf else self._clock.monotonic() - fetched_at
 
     async def keys(self, algorithm: str, key_id: str | None) -> Sequence[VerificationKey]:
         """Return the keys that may have signed a token; none when the set has no such key.
@@ -134,6 +162,8 @@ class KeySet:
         try:
             keys = await self._fetched()
         except (HTTPRequestError, TokenKeyError) as error:
+            kind = error.reason.value if isinstance(error, HTTPRequestError) else "answer"
+            self._stats.failed[kind] = self._stats.failed.get(kind, 0) + 1
             _LOG.warning(
                 "the keys of tokens could not be had, %d older ones are used: %s",
                 len(self._keys),
@@ -145,6 +175,7 @@ class KeySet:
                 ids = ", ".join(str(key.key_id) for key in keys)
                 _LOG.info("%d keys of tokens from %s: %.500s", len(keys), self._shown_url, ids)
             self._keys, self._fetched_at = keys, self._clock.monotonic()
+            self._stats.fetched += 1
             return True
         finally:
             self._next_fetch_at = self._clock.monotonic() + MIN_INTERVAL_S

@@ -28,6 +28,7 @@ class GatewayObservation:
         self._streams = gateway.streams.stats
         self._history_limit = gateway.streams.max_bytes
         self._batcher = gateway.hub.batcher_stats
+        self._authenticator = gateway.authenticator
         self._upstreams = tuple(gateway.proxy.upstreams()) if gateway.proxy is not None else ()
 
     def register(self, observers: Observers) -> None:
@@ -44,6 +45,10 @@ class GatewayObservation:
         observe(
             instruments.SEND_QUEUE_LARGEST,
             lambda: [(self._connections.stats.largest_queue_bytes, {})],
+        )
+        observe(
+            instruments.SEND_QUEUE_OVER_THRESHOLD,
+            lambda: [(self._connections.stats.large_queues, {})],
         )
         observe(instruments.MESSAGE_RECEIVED, self._received)
         observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
@@ -68,16 +73,35 @@ class GatewayObservation:
         )
         observe(instruments.PROXY_ACTIVE, self._of_upstreams(lambda each: each.stats.active))
         observe(instruments.PROXY_RETRIES, self._of_upstreams(lambda each: each.stats.retries))
+        observe(instruments.TOKEN_KEYS_AGE, self._ages_of_keys)
+        observe(instruments.TOKEN_KEYS_FETCHES, self._fetches_of_keys)
         observe(instruments.BATCH_ITEMS, lambda: [(batcher.items, _BATCHER)])
         observe(instruments.BATCH_FLUSHES, self._flushes)
         observe(instruments.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
         observe(instruments.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
+        observe(
+            instruments.BATCH_QUEUE_CAPACITY, lambda: [(self._hub.limits.max_pending, _BATCHER)]
+        )
+        observe(instruments.BATCH_RETRIES, lambda: [(batcher.retries, _BATCHER)])
         observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
 
     def _of_upstreams(self, value: Callable[[Upstream], int]) -> Callable[[], Values]:
         return lambda: [
             (value(each), {"gateway.proxy.upstream": each.name}) for each in self._upstreams
         ]
+
+    def _ages_of_keys(self) -> Values:
+        for kind, key_set in self._authenticator.verifiers.key_sets().items():
+            if (age_s := key_set.age_s) is not None:
+                yield age_s, {"gateway.token.kind": kind}
+
+    def _fetches_of_keys(self) -> Values:
+        for kind, stats in self._authenticator.key_set_stats.items():
+            token = {"gateway.token.kind": kind}
+            if stats.fetched:
+                yield stats.fetched, token
+            for cause, count in stats.failed.copy().items():
+                yield count, token | {"error.type": cause}
 
     def _count(self) -> Values:
         attributes = {"gateway.connection.state": "open", "gateway.transport": "websocket"}

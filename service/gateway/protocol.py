@@ -1,7 +1,8 @@
 """The Centrifuge client protocol as bytes: commands in, replies and pushes out. No I/O.
 
 Source: Centrifuge client protocol, JSON, version 2. A frame from a client holds one or more
-commands, a frame to a client one or more replies, joined by newlines and never empty.
+commands, a frame to a client one or more replies, joined by newlines and never empty. Ours is
+``meta`` of a command, with ``traceparent`` and ``tracestate``.
 """
 
 from __future__ import annotations
@@ -47,11 +48,15 @@ class Command:
         id: Number the reply must carry; 0 when none is expected.
         method: What is asked; None for a pong, which is the empty command.
         request: The fields of the request, as they came.
+        traceparent: The trace it belongs to, as the client says; not parsed.
+        tracestate: What goes with that.
     """
 
     id: int
     method: Method | None
     request: Mapping[str, Any]
+    traceparent: str | None = None
+    tracestate: str = ""
 
 
 def decode_frame(frame: bytes) -> list[Command]:
@@ -78,6 +83,7 @@ def _decode_command(line: bytes) -> Command:
     number = fields.pop("id", 0)
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < 2**32:
         raise DisconnectError(BAD_REQUEST, "an id that is not an unsigned 32-bit number")
+    meta = fields.pop("meta", None)
     if len(fields) != 1:
         raise DisconnectError(BAD_REQUEST, f"a command with {len(fields)} requests")
     name, request = fields.popitem()
@@ -88,7 +94,15 @@ def _decode_command(line: bytes) -> Command:
         raise DisconnectError(BAD_REQUEST, f"the request of {name} is not an object")
     if number == 0 and method is not Method.SEND:
         raise DisconnectError(BAD_REQUEST, f"{name} without an id")
-    return Command(number, method, request)
+    if meta is None:
+        return Command(number, method, request)
+    return Command(number, method, request, *_trace_of(meta))
+
+
+def _trace_of(meta: object) -> tuple[str | None, str]:
+    if not isinstance(meta, dict):
+        raise DisconnectError(BAD_REQUEST, "the meta of a command is not an object")
+    return text_field(meta, "traceparent") or None, text_field(meta, "tracestate")
 
 
 def text_field(request: Mapping[str, Any], name: str, *, max_length: int = 1 << 20) -> str:

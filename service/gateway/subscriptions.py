@@ -10,7 +10,7 @@ publication since the client's position, or none and the position of now.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -46,6 +46,7 @@ from service.gateway.protocol import (
 )
 from service.gateway.stats import GatewayStats
 from service.gateway.streams import StreamItem, StreamPage, StreamPosition, StreamQuery
+from service.gateway.tokens import Identity
 from service.pools.websocket import CloseReason
 
 _REJECT_UNRECOVERED: Final = 2
@@ -147,7 +148,8 @@ class Subscriptions:
                 "recovered": True,
                 "publications": [Fragment(item.body) for item in missed],
             }
-        if grant.expires_at is not None and not grant.server_side:
+        renewed_by_client = not grant.server_side and _refresher(client, grant.rule) is None
+        if grant.expires_at is not None and renewed_by_client:
             left_s = grant.expires_at - self._clock.time()
             result |= {"expires": True, "ttl": max(1, round(left_s))}
         return result
@@ -240,29 +242,50 @@ class Subscriptions:
         return result, missed
 
     def renew(self, client: Client, channel: str, expires_at: float | None) -> None:
-        """Let a subscription last until a time in Unix seconds, and a grace; None: for ever."""
+        """Let a subscription last until a time in Unix seconds; None: for ever.
+
+        Then a back end is asked, or else there is a grace for the client to renew it.
+        """
         subscription = client.channels[channel]
         if subscription.expiry is not None:
             subscription.expiry.cancel()
         expiry = None
         if expires_at is not None:
-            expiry = self._clock.call_later(
-                max(0.0, expires_at - self._clock.time()) + EXPIRY_GRACE_S,
-                lambda: self._expire(client, channel),
-            )
+            left_s = max(0.0, expires_at - self._clock.time())
+            refresher = _refresher(client, subscription.rule)
+            if refresher is not None:
+                expiry = self._clock.call_later(left_s, lambda: refresher(client, channel))
+            else:
+                expiry = self._clock.call_later(
+                    left_s + EXPIRY_GRACE_S, lambda: self.expire(client, channel)
+                )
         client.channels[channel] = replace(subscription, expiry=expiry)
 
     def inform(self, client: Client, channel: str, info: bytes | None) -> None:
         """Change what others may know of a subscription from now on, as JSON."""
-        subscription = client.channels[channel]
-        client.channels[channel] = replace(subscription, info=info)
-        if subscription.shown is not None:
-            shown = encode(client.info(channel))
-            client.channels[channel] = replace(subscription, info=info, shown=shown)
-            if subscription.rule.options.presence:
-                self._broker.enter(channel, client.id, PresentClient(client.user, shown))
+        client.channels[channel] = replace(client.channels[channel], info=info)
+        self._show_again(client, channel)
 
-    def _expire(self, client: Client, channel: str) -> None:
+    def refresh(self, client: Client, identity: Identity) -> None:
+        """Let a connection go on as an identity says; others see the new info at once."""
+        before = client.identity
+        client.renew(identity)
+        if before is None or before.info != identity.info:
+            for channel in tuple(client.channels):
+                self._show_again(client, channel)
+
+    def _show_again(self, client: Client, channel: str) -> None:
+        """Have those who ask who is in a channel see what is true now of one who is."""
+        subscription = client.channels[channel]
+        if subscription.shown is None:
+            return
+        shown = encode(client.info(channel))
+        client.channels[channel] = replace(subscription, shown=shown)
+        if subscription.rule.options.presence:
+            self._broker.enter(channel, client.id, PresentClient(client.user, shown))
+
+    def expire(self, client: Client, channel: str) -> None:
+        """End a subscription whose time is over, or the connection if a back end made it."""
         if client.channels[channel].server_side:
             client.close(SERVER_SUBSCRIPTION_EXPIRED)
         else:
@@ -358,6 +381,11 @@ class Subscriptions:
         if cached:
             return StreamQuery(limit=1, reverse=True)
         return StreamQuery(limit=self._recovery_limit, after=recover.offset)
+
+
+def _refresher(client: Client, rule: ChannelRule) -> Callable[[Client, str], None] | None:
+    """Return who is told that the time of a subscription is over; None: the client renews it."""
+    return client.subscription_refresher if rule.options.sub_refresh_proxy_enabled else None
 
 
 def _recover(wish: Wish, *, cached: bool) -> StreamPosition | None:

@@ -17,9 +17,11 @@ from alerts.clock import Clock
 from service.config.proxy_settings import UpstreamSettings
 from service.gateway.circuit import CircuitBreaker, Permit
 from service.gateway.codes import DisconnectError, GatewayError, ProtocolError
-from service.gateway.proxy_messages import AnswerError, ProxyClient
+from service.gateway.proxy_fields import AnswerError
+from service.gateway.proxy_requests import ProxyClient
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http import HTTPAnswer, HTTPConnectionPool
+from service.pools.http_tracing import Disclosure
 from service.pools.websocket import CloseReason
 
 Answer = TypeVar("Answer")
@@ -179,7 +181,7 @@ class Upstream:
         attempt = 0
         while True:
             try:
-                return await self._send(body, headers, deadline)
+                return await self._send(body, headers, deadline, attempt)
             except HTTPRequestError as error:
                 pause_s = self._random.uniform(0, _RETRY_WITHIN_S * 2**attempt)
                 no_time = self._clock.monotonic() + pause_s >= deadline
@@ -189,7 +191,9 @@ class Upstream:
             attempt += 1
             self.stats.retries += 1
 
-    async def _send(self, body: bytes, headers: Mapping[str, str], deadline: float) -> HTTPAnswer:
+    async def _send(
+        self, body: bytes, headers: Mapping[str, str], deadline: float, attempt: int
+    ) -> HTTPAnswer:
         return await self._pool.fetch(
             "POST",
             self._url,
@@ -198,6 +202,7 @@ class Upstream:
             timeout_s=max(0.001, deadline - self._clock.monotonic()),
             allow_redirects=False,
             max_bytes=self.settings.max_answer_size,
+            disclosure=Disclosure(resend_count=attempt),
         )
 
     def _headers(self, client: ProxyClient) -> dict[str, str]:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from opentelemetry import trace
+from opentelemetry.context import get_current
 from opentelemetry.trace import StatusCode
 
 from alerts.clock import Clock, Timer
@@ -21,6 +22,7 @@ from service.health.state import CheckState, CheckStatus, ProbeResult
 from service.health.watched import WatchedCheck
 from service.scheduler import Scheduler
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_definitions import CHECK
 
 JOB_KIND: Final = "check"
 """What the jobs of checks are counted as."""
@@ -154,9 +156,13 @@ class HealthMonitor:
         """
         watched = self._find(name)
         check = watched.check
-        with self._instruments.tracer.start_as_current_span(
-            f"check {name}", attributes={"check": name}
-        ):
+        span = CHECK.start(
+            self._instruments.tracer,
+            {"check": name},
+            context=get_current(),
+            attributes={"check": name},
+        )
+        with trace.use_span(span, end_on_exit=True):
             async with self._turns:
                 started_s = self._clock.time()
                 result = await run_check(check, self._clock)

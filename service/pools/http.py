@@ -24,10 +24,12 @@ from service.config.settings import HTTPPoolSettings
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http_counts import CountingConnector, EndpointStats, HTTPPoolStats, PoolCounts
 from service.pools.http_tracing import (
+    USUAL,
+    Disclosure,
     Exchange,
     PoolSignals,
+    own_words,
     request_spans,
-    secret_paths,
     shown_url,
 )
 from service.telemetry.instruments import Instruments
@@ -211,7 +213,7 @@ class HTTPConnectionPool:
         data: bytes | str | None = None,
         timeout_s: float | None = None,
         allow_redirects: bool = True,
-        secret_path: bool = False,
+        disclosure: Disclosure = USUAL,
         route: HTTPRoute = _USUAL_ROUTE,
     ) -> AsyncIterator[HTTPResponse]:
         """Send a request and hold its connection while the caller looks at the response.
@@ -224,14 +226,13 @@ class HTTPConnectionPool:
             timeout_s: Seconds for everything, from asking for a connection to the last byte of
                 the body; unset: the pool's timeout.
             allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
-            secret_path: The path of the URL is a secret, as with most webhooks: it appears
-                neither in spans nor in errors.
+            disclosure: What it tells of itself.
             route: How the connection is made.
 
         Raises:
             HTTPRequestError: No answer, or the pool is closed.
         """
-        exchange = self._exchange(method, url, secret_path=secret_path)
+        exchange = self._exchange(method, url, disclosure=disclosure, own_headers=headers)
         session = self._opened(exchange, public_only=route.public_only)
         endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
         self.stats.requests += 1
@@ -262,7 +263,7 @@ class HTTPConnectionPool:
         data: bytes | str | None = None,
         timeout_s: float | None = None,
         allow_redirects: bool = True,
-        secret_path: bool = False,
+        disclosure: Disclosure = USUAL,
         max_bytes: int = MAX_BODY_BYTES,
     ) -> HTTPAnswer:
         """Send a request and return its whole answer; arguments as for ``request``.
@@ -277,20 +278,33 @@ class HTTPConnectionPool:
             data=data,
             timeout_s=timeout_s,
             allow_redirects=allow_redirects,
-            secret_path=secret_path,
+            disclosure=disclosure,
         ) as response:
             body = await response.read(max_bytes=max_bytes)
             return HTTPAnswer(response.status, response.headers, body)
 
-    def _exchange(self, method: str, url: str | URL, *, secret_path: bool) -> Exchange:
+    def _exchange(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        disclosure: Disclosure,
+        own_headers: Mapping[str, str] | None,
+    ) -> Exchange:
         try:
             parsed = URL(url)
         except ValueError as error:  # its text may repeat the URL
-            detail = "not a URL" if secret_path else f"not a URL: {error}"
+            detail = "not a URL" if disclosure.secret_path else f"not a URL: {error}"
             raise HTTPRequestError(
                 HTTPFailure.INVALID_URL, method, "(unreadable)", detail
             ) from None
-        exchange = Exchange(method, parsed, self._clock.monotonic(), secret_path=secret_path)
+        exchange = Exchange(
+            method,
+            parsed,
+            self._clock.monotonic(),
+            disclosure=disclosure,
+            own_headers=own_headers,
+        )
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise exchange.fail(
                 HTTPFailure.INVALID_URL, "not an absolute URL that starts with http:// or https://"
@@ -329,7 +343,7 @@ class HTTPConnectionPool:
             trace_configs=[
                 signals.trace_config(),
                 request_spans(self._tracer_provider),
-                secret_paths(),
+                own_words(),
             ],
         )
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Final
 
 import aiohttp
 from opentelemetry import trace
@@ -47,12 +50,34 @@ _DETAILS = {
 }
 
 
+_TRACE_HEADERS: Final = ("traceparent", "tracestate", "baggage")
+
+
 def shown_url(url: URL, *, secret_path: bool = False) -> str:
     """Return a URL as spans, logs and errors may show it: no user, password, query, fragment."""
     if not url.absolute:
         return url.path
     shown = url.with_user(None).with_query(None).with_fragment(None)
     return f"{shown.origin()}/..." if secret_path else str(shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Disclosure:
+    """What a request tells of itself, and of the trace it belongs to.
+
+    Attributes:
+        secret_path: The path of the URL is a secret, as with most webhooks: it appears neither in
+            spans nor in errors.
+        sends_trace: Whether it carries ``traceparent``.
+        resend_count: How often it was sent before.
+    """
+
+    secret_path: bool = False
+    sends_trace: bool = True
+    resend_count: int = 0
+
+
+USUAL: Final = Disclosure()
 
 
 class Exchange:
@@ -62,35 +87,51 @@ class Exchange:
         method: Request method.
         url: The first URL.
         started: Monotonic seconds.
-        secret_path: Whether the path of the URL must not be shown.
         status: Status of the last response, when there is one.
         failure: Why there is no usable answer.
         queued: Whether it waits for a connection at this moment.
         waited_s: How long it waited for a connection because a limit was reached.
+        disclosure: What it tells.
+        own_headers: The headers its caller gave it, by name in lower case.
     """
 
     __slots__ = (
         "_cancelled",
+        "disclosure",
         "failure",
         "method",
+        "own_headers",
         "queued",
-        "secret_path",
         "started",
         "status",
         "url",
         "waited_s",
     )
 
-    def __init__(self, method: str, url: URL, started: float, *, secret_path: bool) -> None:
+    def __init__(
+        self,
+        method: str,
+        url: URL,
+        started: float,
+        *,
+        disclosure: Disclosure = USUAL,
+        own_headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.disclosure = disclosure
+        self.own_headers = {name.lower(): value for name, value in (own_headers or {}).items()}
         self.method = method.upper()
         self.url = url
         self.started = started
-        self.secret_path = secret_path
         self.status: int | None = None
         self.failure: HTTPFailure | None = None
         self.queued = False
         self.waited_s = 0.0
         self._cancelled = False
+
+    @property
+    def secret_path(self) -> bool:
+        """Whether the path of the URL must not be shown."""
+        return self.disclosure.secret_path
 
     @property
     def error_type(self) -> str:
@@ -160,16 +201,30 @@ def request_spans(tracer_provider: TracerProvider) -> aiohttp.TraceConfig:
     )
 
 
-def secret_paths() -> aiohttp.TraceConfig:
-    """Return signals that take secret paths out of the span ``request_spans`` just started."""
+def own_words() -> aiohttp.TraceConfig:
+    """Return signals that put right what ``request_spans`` just said in span and headers.
+
+    Secret paths leave the span. Baggage leaves the request, unless its caller wrote it himself:
+    what peers write there is for nobody else.
+    """
 
     async def on_request_start(
-        _session: aiohttp.ClientSession, context: SimpleNamespace, _params: object
+        _session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        params: aiohttp.TraceRequestStartParams,
     ) -> None:
         exchange = context.trace_request_ctx
         if exchange.secret_path:
             shown = shown_url(exchange.url, secret_path=True)
             trace.get_current_span().set_attribute("url.full", shown)
+        resent = exchange.disclosure.resend_count
+        if resent:
+            trace.get_current_span().set_attribute("http.request.resend_count", resent)
+        unwanted = ("baggage",) if exchange.disclosure.sends_trace else _TRACE_HEADERS
+        for name in unwanted:
+            params.headers.popall(name, None)
+            if name in exchange.own_headers:
+                params.headers[name] = exchange.own_headers[name]
 
     config = aiohttp.TraceConfig()
     config.on_request_start.append(on_request_start)

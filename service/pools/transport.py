@@ -18,6 +18,7 @@ from alerts.notify.transport import (
 )
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http import HTTPConnectionPool, HTTPRoute
+from service.pools.http_tracing import Disclosure
 from service.pools.proxies import chosen_proxy
 
 MAX_ANSWER_BYTES = 64 * 1024
@@ -59,7 +60,7 @@ class PoolTransport:
                 data=request.body,
                 timeout_s=request.timeout_s,
                 allow_redirects=False,
-                secret_path=True,
+                disclosure=Disclosure(secret_path=True),
                 route=route,
             ) as response:
                 answer = await response.read_up_to(MAX_ANSWER_BYTES)

@@ -93,6 +93,7 @@ class ConnectionPolicy:
         idle_timeout_s: Silence in both directions after which a connection is closed.
         pong_timeout_s: How long a ping may stay unanswered.
         ping_after_s: Silence after which the sweep pings.
+        large_queue_bytes: A connection for which more waits is counted as one that lags behind.
         idle: Said to connections that were silent for too long.
         dead: Said to connections that did not answer a ping.
         shutdown: Said to all when the process stops.
@@ -102,6 +103,7 @@ class ConnectionPolicy:
     idle_timeout_s: float
     pong_timeout_s: float
     ping_after_s: float
+    large_queue_bytes: int
     idle: CloseReason
     dead: CloseReason
     shutdown: CloseReason
@@ -118,6 +120,7 @@ class SweepReport:
         closed_idle: Connections closed because nothing went over them.
         queued_bytes: Bytes waiting for clients to take them, over all connections.
         largest_queue_bytes: Bytes waiting for the slowest of them.
+        large_queues: Connections for which more than the policy's threshold waits.
         oldest_s: Age of the oldest connection, in seconds.
     """
 
@@ -127,6 +130,7 @@ class SweepReport:
     closed_idle: int = 0
     queued_bytes: int = 0
     largest_queue_bytes: int = 0
+    large_queues: int = 0
     oldest_s: float = 0.0
 
 
@@ -153,6 +157,7 @@ class ConnectionStats:
         closed: Connections closed from this side, by code.
         queued_bytes: Bytes waiting for clients to take them, over all connections.
         largest_queue_bytes: Bytes waiting for the slowest client.
+        large_queues: Connections for which more than the policy's threshold waits.
     """
 
     accepted: int = 0
@@ -160,6 +165,7 @@ class ConnectionStats:
     closed: dict[int, int] = field(default_factory=dict)
     queued_bytes: int = 0
     largest_queue_bytes: int = 0
+    large_queues: int = 0
 
 
 class WebSocketConnectionManager(Generic[Connection]):
@@ -271,17 +277,21 @@ class WebSocketConnectionManager(Generic[Connection]):
             closed_idle=idle,
             queued_bytes=stats.queued_bytes,
             largest_queue_bytes=stats.largest_queue_bytes,
+            large_queues=stats.large_queues,
             oldest_s=self._clock.monotonic() - oldest,
         )
 
     def measure_queues(self) -> None:
         """Note in ``stats`` how much waits for clients to take it."""
-        total = largest = 0
+        threshold = self._policy.large_queue_bytes
+        total = largest = large = 0
         for connection in self._connections.values():
             waiting = connection.queued_bytes
             total += waiting
             largest = max(largest, waiting)
-        self.stats.queued_bytes, self.stats.largest_queue_bytes = total, largest
+            large += waiting > threshold
+        stats = self.stats
+        stats.queued_bytes, stats.largest_queue_bytes, stats.large_queues = total, largest, large
 
     async def drain(self, timeout_s: float, *, window_s: float = 0.0) -> DrainReport:
         """Take no more connections, close all that are open, and wait until they have ended.

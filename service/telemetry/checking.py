@@ -15,6 +15,7 @@ from service.telemetry.environment import (
     resolve_sampling,
 )
 from service.telemetry.otlp import resolve_targets
+from service.telemetry.view_settings import resolve_views
 
 
 def telemetry_problems(settings: Settings, environment: Mapping[str, str]) -> list[Problem]:
@@ -31,6 +32,7 @@ def telemetry_problems(settings: Settings, environment: Mapping[str, str]) -> li
         lambda: resolve_limits("OTEL_BSP", environment),
         lambda: resolve_limits("OTEL_BLRP", environment),
         lambda: resolve_export_interval(telemetry, environment),
+        lambda: resolve_views(telemetry),
     ]
     if not is_disabled(environment):
         steps.append(lambda: resolve_targets(telemetry.otlp, environment))

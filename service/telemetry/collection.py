@@ -12,20 +12,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics import Histogram, MeterProvider
 from opentelemetry.sdk.metrics.export import (
     MetricReader,
     MetricsData,
     ResourceMetrics,
     ScopeMetrics,
 )
+from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from alerts.clock import Clock
+from service.telemetry.exemplars import latest_of_each_bucket
 from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.prometheus import FamilyPoints, Translator
 from service.telemetry.threads import run_in_daemon_thread
+from service.telemetry.views import MetricViews
 
 _logger = logging.getLogger(__name__)
 
@@ -99,7 +102,13 @@ class Collection:
     """
 
     def __init__(
-        self, resource: Resource, *, interval_s: float, clock: Clock, enabled: bool = True
+        self,
+        resource: Resource,
+        *,
+        interval_s: float,
+        clock: Clock,
+        enabled: bool = True,
+        views: MetricViews | None = None,
     ) -> None:
         """Build the provider; ``start`` starts the thread.
 
@@ -108,10 +117,11 @@ class Collection:
             interval_s: How often to collect, in seconds.
             clock: Gives collections their time; the thread's rhythm is real time.
             enabled: False: there are no instruments, and every collection is empty.
+            views: What is different about some histograms.
         """
         self._resource = resource
         self._start_ns = int(clock.time() * 1e9)
-        self.histograms = LocalHistograms()
+        self.histograms = LocalHistograms(views)
         self._reader = _Reader()
         self._translator = Translator(resource.attributes)
         self._interval_s = interval_s
@@ -127,6 +137,9 @@ class Collection:
             metric_readers=[self._reader] if enabled else [],
             resource=resource,
             shutdown_on_exit=False,
+            views=[
+                View(instrument_type=Histogram, exemplar_reservoir_factory=latest_of_each_bucket)
+            ],
         )
 
     def add_consumer(self, consumer: Consumer) -> Callable[[], None]:
@@ -142,6 +155,11 @@ class Collection:
     def latest(self) -> Collected | None:
         """The newest collection; None before the first."""
         return self._latest
+
+    def forget(self) -> None:
+        """Show nobody what was collected until now: it lacks what has been registered since."""
+        with self._collecting:
+            self._latest = None
 
     def start(self) -> None:
         """Start to collect; the first collection is after one interval."""

@@ -20,6 +20,7 @@ from service.config.settings import Settings
 from service.config.telemetry_settings import TelemetrySettings
 from service.errors import ConfigurationError
 from service.telemetry.export import QueueLimits
+from service.telemetry.sampling_rules import SamplingRule
 
 _FIXED_SAMPLERS: Final = {
     "always_on": 1.0,
@@ -90,6 +91,13 @@ def resolve_sampling(settings: TelemetrySettings, environment: Mapping[str, str]
             "OTEL_TRACES_SAMPLER_ARG", f"{argument!r} is not a share; write a number from 0 to 1"
         )
     return ratio
+
+
+def resolve_sampling_rules(settings: TelemetrySettings) -> tuple[SamplingRule, ...]:
+    """Return the shares that the settings give to some traces."""
+    return tuple(
+        SamplingRule(rule.ratio, rule.name, rule.namespace) for rule in settings.sampling_rules
+    )
 
 
 def resolve_export_interval(settings: TelemetrySettings, environment: Mapping[str, str]) -> float:

@@ -54,10 +54,18 @@ class ExportStats:
     Attributes:
         sent: Items the collector accepted.
         dropped: Items lost: the queue was full, the collector refused, or the stop came first.
+        rejected: Items that the collector refused of requests it accepted; they are among ``sent``.
+        accepted: Whether the last request was accepted; None before the first.
     """
 
     sent: int = 0
     dropped: int = 0
+    rejected: int = 0
+    accepted: bool | None = None
+
+    def reject(self, count: int) -> None:
+        """Count items that the collector refused."""
+        self.rejected += count
 
 
 class ExportQueue(Generic[T]):
@@ -75,6 +83,7 @@ class ExportQueue(Generic[T]):
         *,
         limits: QueueLimits | None = None,
         weigh: Callable[[T], int] = lambda _item: 1,
+        stats: ExportStats | None = None,
     ) -> None:
         """Start the thread.
 
@@ -83,9 +92,10 @@ class ExportQueue(Generic[T]):
             export: Sends a batch and returns whether it was accepted; called from the thread.
             limits: Sizes and delay.
             weigh: How many items of ``stats`` one entry stands for.
+            stats: Where to count; its own when there is none.
         """
         self.signal = signal
-        self.stats = ExportStats()
+        self.stats = stats or ExportStats()
         self._export = export
         self._limits = limits or QueueLimits()
         self._weigh = weigh
@@ -101,6 +111,11 @@ class ExportQueue(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def max_items(self) -> int:
+        """Entries that may wait."""
+        return self._limits.max_items
 
     def put(self, item: T) -> None:
         """Take an item, from any thread; full: the oldest is dropped; closed: this one is."""
@@ -185,6 +200,7 @@ class ExportQueue(Generic[T]):
             _logger.exception("The exporter of %s failed; the batch is lost.", self.signal)
         with self._changed:
             if not self._abandoned:
+                self.stats.accepted = accepted
                 if accepted:
                     self.stats.sent += self._in_flight
                 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from opentelemetry.sdk.metrics.export import MetricsData
@@ -13,10 +13,20 @@ from opentelemetry.sdk.metrics.export import MetricsData
 from service.config.telemetry_settings import TelemetrySettings
 from service.telemetry.collection import Collected
 from service.telemetry.environment import is_disabled, resolve_export_interval, resolve_limits
-from service.telemetry.export import ExportQueue, QueueLimits, Signal
-from service.telemetry.instruments import EXPORT_DROPPED, EXPORT_SENT
+from service.telemetry.export import ExportQueue, ExportStats, QueueLimits, Signal
+from service.telemetry.instruments import (
+    EXPORT_DROPPED,
+    EXPORT_QUEUE_CAPACITY,
+    EXPORT_QUEUE_SIZE,
+    EXPORT_REJECTED,
+    EXPORT_SENT,
+    EXPORT_SUCCESS,
+)
 from service.telemetry.observers import Observers
-from service.telemetry.otlp import Sender, create_sender, resolve_targets
+from service.telemetry.otlp import resolve_targets
+from service.telemetry.senders import Sender, create_sender
+
+_Values = Iterable[tuple[float, Mapping[str, str]]]
 
 _logger = logging.getLogger(__name__)
 
@@ -45,8 +55,10 @@ class Exports:
             "logs": resolve_limits("OTEL_BLRP", environment),
         }
         interval_s = resolve_export_interval(settings, environment)
+        stats: dict[Signal, ExportStats] = {signal: ExportStats() for signal in targets}
         self._senders: dict[Signal, Sender] = {
-            signal: create_sender(signal, target) for signal, target in targets.items()
+            signal: create_sender(signal, target, stats[signal].reject)
+            for signal, target in targets.items()
         }
         self.queues: dict[Signal, ExportQueue[Any]] = {
             signal: ExportQueue(
@@ -54,6 +66,7 @@ class Exports:
                 sender.export,
                 limits=limits[signal],
                 weigh=_data_points if signal == "metrics" else _one,
+                stats=stats[signal],
             )
             for signal, sender in self._senders.items()
         }
@@ -61,9 +74,13 @@ class Exports:
         self.metrics = None if queue is None else MetricExport(queue, interval_s)
 
     def observe(self, observers: Observers) -> None:
-        """Register the counts of what was sent and lost."""
-        observers.observe(EXPORT_SENT, self._sent)
-        observers.observe(EXPORT_DROPPED, self._dropped)
+        """Register the counts of what was sent and lost, and how full the queues are."""
+        observers.observe(EXPORT_SENT, self._each(lambda queue: queue.stats.sent))
+        observers.observe(EXPORT_DROPPED, self._each(lambda queue: queue.stats.dropped))
+        observers.observe(EXPORT_REJECTED, self._each(lambda queue: queue.stats.rejected))
+        observers.observe(EXPORT_QUEUE_SIZE, self._each(len))
+        observers.observe(EXPORT_QUEUE_CAPACITY, self._each(lambda queue: queue.max_items))
+        observers.observe(EXPORT_SUCCESS, self._success)
 
     def flush(self, timeout_s: float) -> bool:
         """Block until what waits now was tried; return whether all was in time."""
@@ -93,17 +110,17 @@ class Exports:
             )
         return lost
 
-    def _sent(self) -> Iterable[tuple[float, Mapping[str, str]]]:
-        return [
-            (queue.stats.sent, {"gateway.telemetry.signal": signal})
+    def _each(self, value: Callable[[ExportQueue[Any]], int]) -> Callable[[], _Values]:
+        return lambda: [
+            (value(queue), {"gateway.telemetry.signal": signal})
             for signal, queue in self.queues.items()
         ]
 
-    def _dropped(self) -> Iterable[tuple[float, Mapping[str, str]]]:
-        return [
-            (queue.stats.dropped, {"gateway.telemetry.signal": signal})
-            for signal, queue in self.queues.items()
-        ]
+    def _success(self) -> _Values:
+        for signal, queue in self.queues.items():
+            accepted = queue.stats.accepted
+            if accepted is not None:
+                yield int(accepted), {"gateway.telemetry.signal": signal}
 
 
 class MetricExport:

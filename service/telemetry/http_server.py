@@ -1,8 +1,8 @@
 """Spans and metrics of aiohttp servers, for a few microseconds per unsampled request.
 
 The contrib instrumentation costs 65 us per request even unsampled, and turns a WebSocket's whole
-life into one span. Here sampling is decided before the tracer is touched, and the span of an
-upgrade ends with its 101.
+life into one span. Here sampling is decided before the tracer is touched, and a span ends when an
+answer begins that goes on and on: the 101 of an upgrade, a stream.
 
 Source: OpenTelemetry semantic conventions for HTTP 1.44 (stable names).
 """
@@ -10,31 +10,31 @@ Source: OpenTelemetry semantic conventions for HTTP 1.44 (stable names).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import hdrs, web
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import (
-    Span,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, SpanContext, Status, StatusCode, set_span_in_context
 
 from alerts.clock import Clock
+from alerts.spans import SAMPLING_REASON
 from service.telemetry.instruments import HTTP_SERVER_ACTIVE, Instruments
 from service.telemetry.observers import Observers
-from service.telemetry.sampling import MessageSampling
+from service.telemetry.sampling import MessageSampling, apart
+from service.telemetry.span_definitions import HTTP_REQUEST
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 UPGRADE_SPAN: Final = web.RequestKey("upgrade_span", SpanContext)
 """Set on the request of a sampled WebSocket upgrade: the span later spans may link to."""
 
+QUIET_PATHS: Final = ("/metrics", "/health", "/-/healthy", "/-/ready")
+"""Beginnings of the paths that are asked for again and again by those who watch."""
+
 _SPAN: Final = web.RequestKey("span", Span)
+_STREAMS: Final = web.RequestKey("streams", Token[Context])
 _METHODS: Final = frozenset(hdrs.METH_ALL) - {hdrs.METH_ANY}
 _SWITCHING_PROTOCOLS: Final = 101
 
@@ -58,7 +58,11 @@ class HTTPServerTelemetry:
     nothing the connection does later may become part of the upgrade's trace. It finds the span's
     ids in ``request[UPGRADE_SPAN]`` and may link to them.
 
-    ``/metrics`` and ``/health...`` are neither traced nor measured.
+    The same holds for what comes in a request after its answer began to stream: it is decided on
+    alone, and links to the request.
+
+    Scrapes and probes, ``QUIET_PATHS``, are not measured, and traced only where a rule of sampling
+    says so by name.
 
     Attributes:
         stats: Counts.
@@ -69,41 +73,71 @@ class HTTPServerTelemetry:
         self._duration = instruments.http_server_duration
         self._sampling = sampling
         self._clock = clock
+        self._shares: dict[tuple[str, str], float | None] = {}
         self.stats = HTTPServerStats()
 
     def install(self, app: web.Application) -> None:
-        """Add the middleware, outermost, and the signal that ends an upgrade's span."""
+        """Add the middleware, outermost, and the signal that a stream begins."""
 
         @web.middleware
         async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
             return await self._handle(request, handler)
 
         app.middlewares.insert(0, measure)
-        app.on_response_prepare.append(_end_upgrade)
+        app.on_response_prepare.append(_end_at_stream)
 
     def observe(self, observers: Observers) -> None:
         """Register the count of active requests."""
         observers.observe(HTTP_SERVER_ACTIVE, lambda: [(self.stats.active, {})])
 
+    def _share(self, request: web.Request) -> float | None:
+        """Return the share that a rule gives requests like this one, None when none does."""
+        if not self._sampling.rules.exist:
+            return None
+        key = (_method(request), _route(request))  # few, whatever is asked for
+        if key not in self._shares:
+            method, route = _shown_method(key[0]), key[1]
+            name = HTTP_REQUEST.named(method=method, route=route)
+            self._shares[key] = self._sampling.rules.given(name)
+        return self._shares[key]
+
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        path = request.path
-        if path == "/metrics" or path.startswith("/health"):
-            return await handler(request)
-        traceparent = request.headers.get("traceparent")
-        tracestate = request.headers.get("tracestate", "") if traceparent else ""
-        context = self._sampling.decide(traceparent, tracestate)
+        sampling = self._sampling
+        if request.path.startswith(QUIET_PATHS):
+            return await self._quietly(request, handler)
+        traceparent, tracestate = sampling.trace_parents.of_headers(request.headers)
+        context = sampling.decide(traceparent, tracestate, share=self._share(request))
         if _is_upgrade(request):
             return await self._upgrade(request, handler, context)
         if context is not None:
             span = self._start(request, context)
             return await self._measured(request, handler, span, set_span_in_context(span, context))
-        passing = self._sampling.passing(traceparent, tracestate)
+        passing = sampling.passing(traceparent, tracestate)
         return await self._measured(request, handler, None, passing)
+
+    async def _quietly(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer without measuring, and without a span unless a rule gives it a share."""
+        share = self._share(request)
+        context = self._sampling.decide(share=share) if share else None
+        if context is None:
+            return await handler(request)
+        outcome: web.StreamResponse | BaseException | None = None
+        span = self._start(request, context)
+        try:
+            response = outcome = await handler(request)
+        except BaseException as error:
+            outcome = error
+            raise
+        finally:
+            _end(span, *_result(outcome))
+        return response
 
     async def _measured(
         self, request: web.Request, handler: Handler, span: Span | None, context: Context | None
     ) -> web.StreamResponse:
         token = attach(context) if context is not None else None
+        if span is not None:
+            request[_SPAN] = span
         started = self._clock.monotonic()
         self.stats.active += 1
         outcome: web.StreamResponse | BaseException | None = None
@@ -115,8 +149,9 @@ class HTTPServerTelemetry:
         finally:
             self.stats.active -= 1
             self._finish(request, span, outcome, self._clock.monotonic() - started, context)
-            if token is not None:
-                detach(token)
+            for attached in (request.get(_STREAMS), token):
+                if attached is not None:
+                    detach(attached)
         return response
 
     def _finish(
@@ -140,8 +175,32 @@ class HTTPServerTelemetry:
         if error_type:
             attributes["error.type"] = error_type
         self._duration.record(duration_s, attributes, context)
-        if span is not None:
+        if span is None:
+            self._finish_late(request, status, error_type, duration_s, context)
+        elif span.is_recording():  # the beginning of a stream ended it already
             _end(span, status, error_type)
+
+    def _finish_late(
+        self,
+        request: web.Request,
+        status: int,
+        error_type: str,
+        duration_s: float,
+        passing: Context | None,
+    ) -> None:
+        """Record an unsampled request after its end, if it failed or took long."""
+        failed = bool(error_type) and status >= 500
+        if not failed and (duration_s < self._sampling.slow_s or _STREAMS in request):
+            return
+        reason = self._sampling.late_reason(
+            failed=failed, duration_s=duration_s, share=self._share(request)
+        )
+        if reason is None:
+            return
+        started_ns = int((self._clock.time() - duration_s) * 1e9)
+        span = self._start(request, self._sampling.resumed(passing), started_ns)
+        span.set_attribute(SAMPLING_REASON, reason)
+        _end(span, status, error_type)
 
     async def _upgrade(
         self, request: web.Request, handler: Handler, context: Context | None
@@ -162,10 +221,9 @@ class HTTPServerTelemetry:
                 _end(span, *_result(outcome))
         return response
 
-    def _start(self, request: web.Request, context: Context) -> Span:
+    def _start(self, request: web.Request, context: Context, start_time: int | None = None) -> Span:
         method = _method(request)
         route = _route(request)
-        name = "HTTP" if method == "_OTHER" else method
         attributes: dict[str, str | int] = {
             "http.request.method": method,
             "url.scheme": request.scheme,
@@ -178,20 +236,25 @@ class HTTPServerTelemetry:
             attributes["http.route"] = route
         if request.remote:
             attributes["client.address"] = request.remote
-        return self._tracer.start_span(
-            f"{name} {route}" if route else name,
+        return HTTP_REQUEST.start(
+            self._tracer,
+            {"method": _shown_method(method), "route": route},
             context=context,
-            kind=SpanKind.SERVER,
             attributes=attributes,
+            start_time=start_time,
         )
 
 
-async def _end_upgrade(request: web.Request, response: web.StreamResponse) -> None:
-    """End the span of an upgrade when its 101 is about to be written."""
-    if response.status == _SWITCHING_PROTOCOLS:
-        span = request.get(_SPAN)
-        if span is not None and span.is_recording():
-            _end(span, _SWITCHING_PROTOCOLS, "")
+async def _end_at_stream(request: web.Request, response: web.StreamResponse) -> None:
+    """End the span of a request whose answer is about to begin, if the answer goes on and on."""
+    if isinstance(response, web.Response | web.FileResponse):
+        return
+    span = request.get(_SPAN)
+    if span is not None and span.is_recording():
+        _end(span, response.status, "")
+    if response.status != _SWITCHING_PROTOCOLS:
+        # The handler goes on in this context, and the middleware ends it.
+        request[_STREAMS] = attach(apart(None if span is None else span.get_span_context()))
 
 
 def _end(span: Span, status: int, error_type: str) -> None:
@@ -215,6 +278,10 @@ def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, st
 
 def _is_upgrade(request: web.Request) -> bool:
     return request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+
+
+def _shown_method(method: str) -> str:
+    return "HTTP" if method == "_OTHER" else method
 
 
 def _method(request: web.Request) -> str:

@@ -31,6 +31,7 @@ _COUNT_BOUNDARIES = (
 )
 _BYTE_BOUNDARIES = (128.0, 512.0, 2048.0, 8192.0, 32768.0, 65536.0, 131072.0, 524288.0, 1048576.0)
 _WAIT_BOUNDARIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+_PAUSE_BOUNDARIES = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _CONNECTION_BOUNDARIES = (
     0.01,
     0.02,
@@ -181,7 +182,17 @@ MESSAGE_LATENCY = _define(
     "gateway.message.latency",
     "s",
     "From accepting the oldest message of a batch to writing it to all subscribers.",
+    "messaging.destination.template",
     boundaries=_WAIT_BOUNDARIES,
+)
+PROCESS_DURATION = _define(
+    "histogram",
+    "messaging.process.duration",
+    "s",
+    "Duration of a command of a client.",
+    "messaging.system",
+    "messaging.operation.name",
+    boundaries=SECONDS_BOUNDARIES,
 )
 COMMANDS = _define(
     "counter",
@@ -211,6 +222,29 @@ SEND_QUEUE_USAGE = _define(
 )
 SEND_QUEUE_LARGEST = _define(
     "gauge", "gateway.send_queue.largest", "By", "Bytes waiting for the slowest client."
+)
+SEND_QUEUE_OVER_THRESHOLD = _define(
+    "up_down_counter",
+    "gateway.send_queue.over_threshold",
+    "{connection}",
+    "Connections for which more than half of gateway.max_queue_size waits.",
+)
+
+# Keys of tokens
+TOKEN_KEYS_AGE = _define(
+    "gauge",
+    "gateway.token.keys.age",
+    "s",
+    "Time since the key set of a jwks_url was fetched.",
+    "gateway.token.kind",
+)
+TOKEN_KEYS_FETCHES = _define(
+    "counter",
+    "gateway.token.keys.fetches",
+    "{fetch}",
+    "Fetches of the key set of a jwks_url; error.type says which failed.",
+    "gateway.token.kind",
+    "error.type",
 )
 
 # Back ends of the gateway
@@ -275,6 +309,20 @@ BATCH_QUEUE_SIZE = _define(
     "gateway.batch.queue.size",
     "{message}",
     "Messages waiting in batchers.",
+    "gateway.batcher.name",
+)
+BATCH_QUEUE_CAPACITY = _define(
+    "up_down_counter",
+    "gateway.batch.queue.capacity",
+    "{message}",
+    "Messages that may wait in one batcher.",
+    "gateway.batcher.name",
+)
+BATCH_RETRIES = _define(
+    "counter",
+    "gateway.batch.retries",
+    "{batch}",
+    "Batches that were sent again after a failure.",
     "gateway.batcher.name",
 )
 BATCH_FAILED_ITEMS = _define(
@@ -384,6 +432,14 @@ POOL_ERRORS = _define(
     "gateway.pool.name",
     "error.type",
 )
+POOL_TIMEOUTS = _define(
+    "counter",
+    "gateway.pool.timeouts",
+    "{timeout}",
+    "Requests whose time was over; also among gateway.pool.errors. error.type says where it went.",
+    "gateway.pool.name",
+    "error.type",
+)
 
 # Scheduler
 JOB_DURATION = _define(
@@ -481,7 +537,7 @@ PROBE_HTTP_STATUS = _define(
     "group",
 )
 
-# Process
+# Event loop
 EVENT_LOOP_LAG = _define(
     "histogram",
     "gateway.event_loop.lag",
@@ -489,15 +545,44 @@ EVENT_LOOP_LAG = _define(
     "How late the event loop ran a timer.",
     boundaries=_WAIT_BOUNDARIES,
 )
+EVENT_LOOP_TASKS = _define(
+    "up_down_counter", "gateway.event_loop.tasks", "{task}", "Tasks of asyncio that are not done."
+)
+
+# Process; names of OpenTelemetry where there are some
 PROCESS_CPU = _define("counter", "process.cpu.time", "s", "CPU seconds of the process.", "cpu.mode")
 PROCESS_MEMORY = _define(
     "up_down_counter", "process.memory.usage", "By", "Resident memory of the process."
+)
+PROCESS_VIRTUAL_MEMORY = _define(
+    "up_down_counter", "process.memory.virtual", "By", "Address space of the process."
 )
 PROCESS_FILES = _define(
     "up_down_counter",
     "process.unix.file_descriptor.count",
     "{file_descriptor}",
     "Open file descriptors.",
+)
+PROCESS_FILES_LIMIT = _define(
+    "up_down_counter",
+    "process.unix.file_descriptor.limit",
+    "{file_descriptor}",
+    "File descriptors that may be open; none when there is no limit.",
+)
+PROCESS_THREADS = _define("up_down_counter", "process.thread.count", "{thread}", "Threads.")
+PROCESS_CONTEXT_SWITCHES = _define(
+    "counter",
+    "process.context_switches",
+    "{context_switch}",
+    "Times the process lost its core: by waiting, or to others (involuntary).",
+    "process.context_switch.type",
+)
+PROCESS_PAGE_FAULTS = _define(
+    "counter",
+    "process.paging.faults",
+    "{fault}",
+    "Pages that were not in memory; major ones were read from disk.",
+    "system.paging.fault.type",
 )
 PROCESS_UPTIME = _define("gauge", "process.uptime", "s", "Seconds since the process started.")
 GC_COLLECTIONS = _define(
@@ -507,6 +592,42 @@ GC_COLLECTIONS = _define(
     "Garbage collections.",
     "cpython.gc.generation",
 )
+GC_COLLECTED = _define(
+    "counter",
+    "cpython.gc.collected_objects",
+    "{object}",
+    "Objects that were garbage.",
+    "cpython.gc.generation",
+)
+GC_UNCOLLECTABLE = _define(
+    "counter",
+    "cpython.gc.uncollectable_objects",
+    "{object}",
+    "Garbage that could not be freed.",
+    "cpython.gc.generation",
+)
+GC_PAUSE = _define(
+    "histogram",
+    "gateway.gc.pause",
+    "s",
+    "How long a garbage collection kept everything else from running.",
+    "cpython.gc.generation",
+    boundaries=_PAUSE_BOUNDARIES,
+)
+
+# Logs
+LOG_RECORDS = _define(
+    "counter", "gateway.log.records", "{record}", "Log records.", "gateway.log.level"
+)
+LOG_LEFT_OUT = _define(
+    "counter",
+    "gateway.log.left_out",
+    "{record}",
+    "Log records that were not written because too many of their kind came.",
+    "gateway.log.level",
+)
+
+# Telemetry itself
 EXPORT_SENT = _define(
     "counter",
     "gateway.telemetry.exported",
@@ -521,18 +642,82 @@ EXPORT_DROPPED = _define(
     "Telemetry items lost because the collector was away or slow.",
     "gateway.telemetry.signal",
 )
+EXPORT_REJECTED = _define(
+    "counter",
+    "gateway.telemetry.rejected",
+    "{item}",
+    "Telemetry items the collector refused although it accepted the request they were in.",
+    "gateway.telemetry.signal",
+)
+EXPORT_SUCCESS = _define(
+    "gauge",
+    "gateway.telemetry.export.success",
+    "{status}",
+    "Whether the collector accepted what was sent last: 1, or 0.",
+    "gateway.telemetry.signal",
+)
+EXPORT_QUEUE_SIZE = _define(
+    "up_down_counter",
+    "gateway.telemetry.queue.size",
+    "{entry}",
+    "Spans, log records or collections of metrics that wait to be sent.",
+    "gateway.telemetry.signal",
+)
+EXPORT_QUEUE_CAPACITY = _define(
+    "up_down_counter",
+    "gateway.telemetry.queue.capacity",
+    "{entry}",
+    "How many may wait; past it the oldest are dropped.",
+    "gateway.telemetry.signal",
+)
 TRACE_PARENTS = _define(
     "counter",
     "gateway.telemetry.trace_parents",
     "{header}",
-    "Trace parents that peers sent; those with an error were ignored.",
+    "Trace parents that peers sent; what has an error was ignored, and the rest of the request "
+    "was not.",
     "error.type",
+)
+METRICS_OVERFLOWED = _define(
+    "counter",
+    "gateway.telemetry.overflowed",
+    "{measurement}",
+    "Measurements without a series of their own, because their metric has too many.",
 )
 COLLECTIONS_FAILED = _define(
     "counter",
     "gateway.telemetry.collections.failed",
     "{collection}",
     "Collections of metrics that failed, in whole or for one of their consumers.",
+)
+
+
+# Metrics received from other services
+RECEIVED_REQUESTS = _define(
+    "counter",
+    "gateway.otlp.requests",
+    "{request}",
+    "Requests with metrics of other services; those with an error were refused as a whole.",
+    "error.type",
+)
+RECEIVED_POINTS = _define(
+    "counter",
+    "gateway.otlp.data_points",
+    "{data_point}",
+    "Data points of other services; those with an error were refused.",
+    "error.type",
+)
+RECEIVED_SERVICES = _define(
+    "up_down_counter",
+    "gateway.otlp.services",
+    "{service}",
+    "Services that sent metrics within the last minutes.",
+)
+RECEIVED_SERIES = _define(
+    "up_down_counter",
+    "gateway.otlp.series",
+    "{series}",
+    "Series that other services sent within the last minutes.",
 )
 
 DEFINITIONS: tuple[InstrumentDefinition, ...] = tuple(
@@ -550,6 +735,7 @@ class Instruments:
     connection_duration: Histogram
     proxy_duration: Histogram
     message_latency: LocalHistogram
+    process_duration: LocalHistogram
     batch_size: LocalHistogram
     batch_body_size: LocalHistogram
     batch_wait: LocalHistogram
@@ -559,6 +745,7 @@ class Instruments:
     job_delay: Histogram
     health_check_duration: Histogram
     event_loop_lag: Histogram
+    gc_pause: LocalHistogram
 
     @classmethod
     def create(
@@ -578,6 +765,7 @@ class Instruments:
             connection_duration=CONNECTION_DURATION.histogram(meter),
             proxy_duration=PROXY_DURATION.histogram(meter),
             message_latency=local.create(MESSAGE_LATENCY),
+            process_duration=local.create(PROCESS_DURATION),
             batch_size=local.create(BATCH_SIZE),
             batch_body_size=local.create(BATCH_BODY_SIZE),
             batch_wait=local.create(BATCH_WAIT),
@@ -587,6 +775,7 @@ class Instruments:
             job_delay=JOB_DELAY.histogram(meter),
             health_check_duration=HEALTH_CHECK_DURATION.histogram(meter),
             event_loop_lag=EVENT_LOOP_LAG.histogram(meter),
+            gc_pause=local.create(GC_PAUSE),
         )
 
     @classmethod

@@ -14,20 +14,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Mapping
 
+from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     Histogram,
     HistogramDataPoint,
     Metric,
 )
+from opentelemetry.trace import SpanContext
 
 from alerts.telemetry import InstrumentDefinition
+from service.telemetry.views import MetricViews
 
 
 class HistogramSeries:
     """One series: a histogram under fixed attributes."""
 
-    __slots__ = ("_bounds", "_counts", "_max", "_min", "_sum", "attributes")
+    __slots__ = ("_bounds", "_counts", "_exemplars", "_max", "_min", "_sum", "attributes")
 
     def __init__(self, bounds: tuple[float, ...], attributes: Mapping[str, str]) -> None:
         """Start with nothing recorded."""
@@ -37,6 +40,7 @@ class HistogramSeries:
         self._sum = 0.0
         self._min = float("inf")
         self._max = float("-inf")
+        self._exemplars: dict[int, Exemplar] = {}
 
     def record(self, value: float) -> None:
         """Count a value; a bucket includes its upper bound."""
@@ -44,6 +48,20 @@ class HistogramSeries:
         self._sum += value
         self._min = min(self._min, value)
         self._max = max(self._max, value)
+
+    def point_to(self, trace: SpanContext, value: float, time_ns: int) -> None:
+        """Keep the trace of a value that was recorded, in place of the one its bucket had.
+
+        Apart from ``record``, so that values without a trace cost nothing for it.
+
+        Args:
+            trace: Where the value was measured; must be sampled, or it leads nowhere.
+            value: What was measured.
+            time_ns: When, in Unix nanoseconds.
+        """
+        self._exemplars[bisect_left(self._bounds, value)] = Exemplar(
+            {}, value, time_ns, trace.span_id, trace.trace_id
+        )
 
     def point(self, start_ns: int, time_ns: int) -> HistogramDataPoint | None:
         """Return the counts since the start; None while there are none."""
@@ -61,25 +79,30 @@ class HistogramSeries:
             explicit_bounds=self._bounds,
             min=self._min,
             max=self._max,
+            exemplars=list(self._exemplars.copy().values()),
         )
 
 
 class LocalHistogram:
     """A histogram and its series."""
 
-    __slots__ = ("_series", "definition")
+    __slots__ = ("_boundaries", "_limit", "_series", "definition")
 
-    def __init__(self, definition: InstrumentDefinition) -> None:
+    def __init__(self, definition: InstrumentDefinition, views: MetricViews | None = None) -> None:
         """Start without series."""
+        views = views or MetricViews()
         self.definition = definition
+        self._boundaries = views.boundaries(definition)
+        self._limit = views.limit(definition.name)
         self._series: dict[tuple[tuple[str, str], ...], HistogramSeries] = {}
 
     def series(self, attributes: Mapping[str, str] | None = None) -> HistogramSeries:
         """Return the series of these attributes; keep it, and record into it."""
-        key = tuple(sorted((attributes or {}).items()))
+        kept = {name: str(value) for name, value in self._limit.keep(attributes or {}).items()}
+        key = tuple(sorted(kept.items()))
         found = self._series.get(key)
         if found is None:
-            found = HistogramSeries(self.definition.boundaries, attributes or {})
+            found = HistogramSeries(self._boundaries, kept)
             self._series[key] = found
         return found
 
@@ -100,14 +123,16 @@ class LocalHistogram:
 class LocalHistograms:
     """All local histograms of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, views: MetricViews | None = None) -> None:
         """Start without any."""
+        self._views = views or MetricViews()
         self._histograms: list[LocalHistogram] = []
 
     def create(self, definition: InstrumentDefinition) -> LocalHistogram:
-        """Make a histogram that is collected from now on."""
-        histogram = LocalHistogram(definition)
-        self._histograms.append(histogram)
+        """Make a histogram that is collected from now on, unless a view drops it."""
+        histogram = LocalHistogram(definition, self._views)
+        if not self._views.is_dropped(definition.name):
+            self._histograms.append(histogram)
         return histogram
 
     def metrics(self, start_ns: int, time_ns: int) -> list[Metric]:

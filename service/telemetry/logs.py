@@ -21,6 +21,8 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.trace import get_current_span
 
 from alerts.clock import Clock
+from service.telemetry.log_levels import Level, LogLevels
+from service.telemetry.log_repeats import RepeatsHandler
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -34,8 +36,6 @@ _EXPORTER_LOGGERS: Final = (
     "urllib3",
     "grpc",
 )
-# Libraries that tell every step of theirs at level info; heard below warning at level debug only.
-_CHATTY_LOGGERS: Final = ("alembic", "apscheduler")
 _REPEAT_INTERVAL_S: Final = 60.0
 _RESET: Final = "\x1b[0m"
 _DIM: Final = "\x1b[2m"
@@ -177,17 +177,20 @@ class LogSetup:
 
     Attributes:
         stream: Where lines are written.
+        levels: How much is logged.
+        stats: Counts of records.
     """
 
     def __init__(
         self,
         *,
-        level: str,
+        level: Level,
         log_format: LogFormat,
         clock: Clock,
         environment: Mapping[str, str],
         provider: LoggerProvider | None = None,
         stream: TextIO | None = None,
+        repeats: int = 0,
     ) -> None:
         """Prepare the handlers; nothing changes until ``install``.
 
@@ -198,44 +201,39 @@ class LogSetup:
             environment: ``NO_COLOR`` switches colours off.
             provider: Where records are sent besides; None: nowhere.
             stream: Where lines are written; None: standard error.
+            repeats: Lines of a kind in ten seconds; 0: as many as come.
         """
         self.stream = stream if stream is not None else sys.stderr
-        self._level = getattr(logging, level.upper())
+        self.levels = LogLevels(level, clock)
         terminal = self.stream.isatty()
         formatter: logging.Formatter = JSONFormatter()
         if log_format == "console" or (log_format == "auto" and terminal):
             formatter = ConsoleFormatter(colour=terminal and not environment.get("NO_COLOR"))
-        self._handlers: list[logging.Handler] = [OutputHandler(self.stream, formatter, clock)]
+        handlers: list[logging.Handler] = [OutputHandler(self.stream, formatter, clock)]
         if provider is not None:
             exporting = LoggingHandler(logger_provider=provider)
             exporting.addFilter(lambda record: not is_exporter_record(record))
-            self._handlers.append(exporting)
-        self._before: tuple[list[logging.Handler], int] | None = None
-        self._levels_before: dict[str, int] = {}
+            handlers.append(exporting)
+        self._handler = RepeatsHandler(handlers, clock, limit=repeats)
+        self.stats = self._handler.stats
+        self._before: list[logging.Handler] | None = None
 
     def install(self) -> Self:
         """Replace the root logger's handlers and level; does nothing the second time."""
         if self._before is None:
             root = logging.getLogger()
-            self._before = (root.handlers[:], root.level)
-            root.handlers[:] = self._handlers
-            root.setLevel(self._level)
-            for name in _CHATTY_LOGGERS:
-                logger = logging.getLogger(name)
-                self._levels_before[name] = logger.level
-                quiet = self._level > logging.DEBUG
-                logger.setLevel(max(self._level, logging.WARNING) if quiet else self._level)
+            self._before = root.handlers[:]
+            root.handlers[:] = [self._handler]
+            self.levels.install()
         return self
 
     def restore(self) -> None:
         """Put back what ``install`` replaced; does nothing before it."""
         if self._before is not None:
-            root = logging.getLogger()
-            root.handlers[:], level = self._before
-            root.setLevel(level)
+            self._handler.tell_all()
+            logging.getLogger().handlers[:] = self._before
             self._before = None
-            for name, library_level in self._levels_before.items():
-                logging.getLogger(name).setLevel(library_level)
+            self.levels.restore()
 
 
 def _timestamp(record: logging.LogRecord) -> datetime:

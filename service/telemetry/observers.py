@@ -6,11 +6,12 @@ The hot path increments slots of a ``stats`` object; nothing of OpenTelemetry is
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from alerts.telemetry import InstrumentDefinition
+from service.telemetry.views import MetricViews, SeriesLimit
 
 Read = Callable[[], Iterable[tuple[float, Mapping[str, str]]]]
 """Returns the values of an instrument, each with its attributes.
@@ -19,19 +20,14 @@ Runs on the collector's thread while the event loop runs: it must do nothing but
 copy dictionaries (``list(d.items())`` first, then iterate), never wait, lock or call the loop.
 """
 
-MAX_SERIES: Final = 2000
-"""Attribute sets one instrument may report; what the OpenTelemetry specification recommends."""
-
-_OVERFLOW: Final = {"otel.metric.overflow": "true"}
-
 
 class Observers:
     """Registers what parts let others read, on one meter."""
 
-    def __init__(self, meter: Meter, *, max_series: int = MAX_SERIES) -> None:
-        """Register on ``meter``; past ``max_series`` attribute sets a metric has an overflow."""
+    def __init__(self, meter: Meter, views: MetricViews | None = None) -> None:
+        """Register on ``meter``; ``views`` say what is different about some metrics."""
         self._meter = meter
-        self._max_series = max_series
+        self._views = views or MetricViews()
         self._instruments: dict[str, _Observed] = {}
 
     def observe(self, definition: InstrumentDefinition, read: Read) -> Callable[[], None]:
@@ -52,8 +48,9 @@ class Observers:
         """
         observed = self._instruments.get(definition.name)
         if observed is None:
-            observed = _Observed(definition, self._max_series)
-            _create(self._meter, definition, observed)
+            observed = _Observed(definition, self._views.limit(definition.name))
+            if not self._views.is_dropped(definition.name):
+                _create(self._meter, definition, observed)
             self._instruments[definition.name] = observed
         return observed.add(read)
 
@@ -61,10 +58,9 @@ class Observers:
 class _Observed:
     """The callback of one instrument."""
 
-    def __init__(self, definition: InstrumentDefinition, max_series: int) -> None:
+    def __init__(self, definition: InstrumentDefinition, limit: SeriesLimit) -> None:
         self._sums = definition.kind != "gauge"
-        self._max_series = max_series
-        self._known: set[tuple[tuple[str, str], ...]] = set()
+        self._limit = limit
         self._reads: tuple[Read, ...] = ()
 
     def add(self, read: Read) -> Callable[[], None]:
@@ -77,26 +73,19 @@ class _Observed:
         return remove
 
     def __call__(self, _options: CallbackOptions) -> Iterable[Observation]:
-        overflow: float | None = None
+        # What a view or the limit brings together adds up, unless it is a gauge.
+        together: dict[tuple[tuple[str, object], ...], float] = {}
         for read in self._reads:
             for value, attributes in read():
-                if self._admit(tuple(attributes.items())):
+                kept = self._limit.keep(attributes)
+                if kept is attributes:
                     yield Observation(value, attributes)
-                elif self._sums:
-                    overflow = (overflow or 0.0) + value
-                else:
-                    overflow = value
-        if overflow is not None:
-            yield Observation(overflow, _OVERFLOW)
-
-    def _admit(self, key: tuple[tuple[str, str], ...]) -> bool:
-        """Whether the attributes are known or there is room; the SDK never forgets a set."""
-        if key in self._known:
-            return True
-        if len(self._known) >= self._max_series - 1:
-            return False
-        self._known.add(key)
-        return True
+                    continue
+                key = tuple(kept.items())
+                together[key] = value + (together.get(key, 0) if self._sums else 0)
+        for key, value in together.items():
+            attributes_together: dict[str, Any] = dict(key)
+            yield Observation(value, attributes_together)
 
 
 def _create(meter: Meter, definition: InstrumentDefinition, observed: _Observed) -> None:

@@ -1,8 +1,7 @@
-"""Where each signal is sent, from settings and the standard variables, and the SDK's exporters.
+"""Where and how each signal is sent, from settings and the standard variables.
 
 Settings win; the ``OTEL_*`` variables fill what is not set. A signal is sent when an endpoint is
-known for it or its ``OTEL_..._EXPORTER`` says ``otlp``; ``none`` switches it off. Compression and
-certificates are left to the SDK's exporters, which read their variables from the environment.
+known for it or its ``OTEL_..._EXPORTER`` says ``otlp``; ``none`` switches it off.
 
 ``OTEL_EXPORTER_OTLP_TIMEOUT`` is not honoured: the specification means milliseconds, the Python
 exporters read seconds, and either reading of the other's value is wrong by a thousand.
@@ -11,17 +10,13 @@ exporters read seconds, and either reading of the other's value is wrong by a th
 from __future__ import annotations
 
 import importlib.util
+import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Final, Literal, get_args
 from urllib.parse import urlsplit
 
-from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
-from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.util.re import parse_env_headers
 
 from alerts.errors import Problem
@@ -31,12 +26,31 @@ from service.errors import ConfigurationError
 from service.telemetry.export import SIGNALS, Signal
 
 Protocol = Literal["http/protobuf", "grpc"]
+Compression = Literal["none", "gzip"]
+Temporality = Literal["cumulative", "delta", "lowmemory"]
 
 _DEFAULT_ENDPOINTS: Final[dict[Protocol, str]] = {
     "http/protobuf": "http://localhost:4318",
     "grpc": "http://localhost:4317",
 }
 _TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
+
+_HISTOGRAMS: Final = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
+
+
+@dataclass(frozen=True, slots=True)
+class TLSFiles:
+    """Files in PEM for connections with TLS; all of them can be read.
+
+    Attributes:
+        ca_file: Authorities to trust; None: those of the system.
+        cert_file: Our certificate, for collectors that ask for one.
+        key_file: Its key; None: it is in the same file.
+    """
+
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +62,19 @@ class Target:
         protocol: How.
         headers: Sent with every request.
         timeout_s: One export with its retries.
+        compression: Of requests.
+        tls: For https.
+        temporality: Of metrics: ``delta`` sends what came since the last export that was accepted,
+            ``lowmemory`` only for histograms, as every counter here is an observed one.
     """
 
     endpoint: str
     protocol: Protocol
     headers: Mapping[str, str]
     timeout_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """An SDK exporter reduced to what a queue needs.
-
-    Attributes:
-        export: Sends a batch and returns whether it was accepted; blocks.
-        shutdown: Aborts retries and closes connections; may block.
-    """
-
-    export: Callable[[list[Any]], bool]
-    shutdown: Callable[[], None]
+    compression: Compression = "none"
+    tls: TLSFiles = TLSFiles()
+    temporality: Temporality = "cumulative"
 
 
 def resolve_targets(settings: OTLPSettings, environment: Mapping[str, str]) -> dict[Signal, Target]:
@@ -90,16 +98,6 @@ def resolve_targets(settings: OTLPSettings, environment: Mapping[str, str]) -> d
     return targets
 
 
-def create_sender(signal: Signal, target: Target) -> Sender:
-    """Build the exporter of a signal, whose target was resolved here."""
-    exporter: SpanExporter | MetricExporter | LogRecordExporter
-    if target.protocol == "grpc":
-        exporter = _grpc_exporter(signal, target)
-    else:
-        exporter = _http_exporter(signal, target)
-    return Sender(_export_of(exporter), exporter.shutdown)
-
-
 class _Resolver:
     """Resolves one signal; ``problem`` names the setting or variable that is wrong."""
 
@@ -117,7 +115,7 @@ class _Resolver:
         place, endpoint, is_base = self._endpoint()
         if not endpoint and wanted != "otlp":
             return None
-        self._check_temporality()
+        self._check_histograms()
         protocol = self._protocol()
         if protocol == "grpc" and not _has_grpc():
             raise _problem(
@@ -129,7 +127,15 @@ class _Resolver:
         self._check_endpoint(place, endpoint, protocol, is_base=is_base)
         if protocol == "http/protobuf" and is_base:
             endpoint = f"{endpoint.rstrip('/')}/v1/{self._signal}"
-        return Target(endpoint, protocol, self._headers(), self._settings.timeout)
+        return Target(
+            endpoint,
+            protocol,
+            self._headers(),
+            self._settings.timeout,
+            compression=self._compression(),
+            tls=self._tls(),
+            temporality=self._temporality() if self._signal == "metrics" else "cumulative",
+        )
 
     def _exporter(self) -> Literal["otlp", "none", ""]:
         """Return what the signal's variable asks for; empty when it says nothing of OTLP."""
@@ -183,14 +189,65 @@ class _Resolver:
             headers[name.lower()] = value.get_secret_value()
         return headers
 
-    def _check_temporality(self) -> None:
-        preference = self._environment.get(_TEMPORALITY, "").lower()
-        if self._signal == "metrics" and preference not in ("", "cumulative"):
+    def _compression(self) -> Compression:
+        if self._settings.compression is not None:
+            return self._settings.compression
+        variable, text = self._variable("COMPRESSION")
+        match text.lower():
+            case "":
+                return "none"
+            case "none" | "gzip" as compression:
+                return compression
+            case _:
+                raise _problem(variable, f"{text!r} is not supported; write gzip or none")
+
+    def _temporality(self) -> Temporality:
+        if self._settings.temporality is not None:
+            return self._settings.temporality
+        preference = self._environment.get(_TEMPORALITY, "").strip().lower()
+        for known in get_args(Temporality):
+            if preference == known:
+                return known  # type: ignore[no-any-return]  # get_args has no types
+        if preference:
+            choices = ", ".join(get_args(Temporality))
+            raise _problem(_TEMPORALITY, f"{preference!r} is not known; write one of {choices}")
+        return "cumulative"
+
+    def _check_histograms(self) -> None:
+        wanted = self._environment.get(_HISTOGRAMS, "").strip().lower()
+        if self._signal == "metrics" and wanted not in ("", "explicit_bucket_histogram"):
             raise _problem(
-                _TEMPORALITY,
-                f"{preference!r} is not supported: metrics are cumulative, the rules need them so; "
-                "unset it and convert in the collector (cumulativetodelta)",
+                _HISTOGRAMS,
+                f"{wanted!r} is not supported: rules and /metrics read explicit buckets; unset it, "
+                "and choose buckets with telemetry.views",
             )
+
+    def _tls(self) -> TLSFiles:
+        ca_place, ca_file = self._file(self._settings.ca_file, "ca_file", "CERTIFICATE")
+        cert_place, cert = self._file(self._settings.cert_file, "cert_file", "CLIENT_CERTIFICATE")
+        key_place, key = self._file(self._settings.key_file, "key_file", "CLIENT_KEY")
+        if self._settings.key_file is not None and cert is None:
+            raise _problem(key_place, "a key without a certificate; set cert_file as well")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if ca_file is not None:
+            _load(ca_place, ca_file, lambda: context.load_verify_locations(ca_file))
+        if cert is not None:
+            # Without the function a key with a password would be asked for on the terminal.
+            _load(cert_place, cert, lambda: context.load_cert_chain(cert, key, lambda: ""))
+        return TLSFiles(ca_file, cert, key)
+
+    def _file(self, setting: Path | None, name: str, suffix: str) -> tuple[str, Path | None]:
+        """Return where a file is named and the file."""
+        if setting is not None:
+            return f"telemetry.otlp.{name}", setting
+        variable, text = self._variable(suffix)
+        return variable, Path(text) if text else None
+
+    def _variable(self, suffix: str) -> tuple[str, str]:
+        """Return the variable of the signal, or else of all signals, and what it says."""
+        own = f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_{suffix}"
+        name = own if self._environment.get(own) else f"OTEL_EXPORTER_OTLP_{suffix}"
+        return name, self._environment.get(name, "").strip()
 
     def _check_endpoint(
         self, place: str, endpoint: str, protocol: Protocol, *, is_base: bool
@@ -221,67 +278,18 @@ def _has_grpc() -> bool:
         return False
 
 
+def _load(place: str, file: Path, load: Callable[[], None]) -> None:
+    """Have a file read.
+
+    Raises:
+        ConfigurationError: It cannot be read or is not what it should be.
+    """
+    try:
+        load()
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        raise _problem(place, f"{file} cannot be used for TLS: {reason}") from error
+
+
 def _problem(place: str, message: str) -> ConfigurationError:
     return ConfigurationError([Problem(place, 0, 0, message)])
-
-
-def _http_exporter(
-    signal: Signal, target: Target
-) -> SpanExporter | MetricExporter | LogRecordExporter:
-    arguments: dict[str, Any] = {
-        "endpoint": target.endpoint,
-        "headers": dict(target.headers),
-        "timeout": target.timeout_s,
-    }
-    match signal:
-        case "traces":
-            return OTLPSpanExporter(**arguments)
-        case "metrics":
-            return OTLPMetricExporter(**arguments)
-        case "logs":
-            return OTLPLogExporter(**arguments)
-
-
-def _grpc_exporter(
-    signal: Signal, target: Target
-) -> SpanExporter | MetricExporter | LogRecordExporter:
-    from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415 - an optional extra
-        _log_exporter,
-        metric_exporter,
-        trace_exporter,
-    )
-
-    arguments: dict[str, Any] = {
-        "endpoint": target.endpoint,
-        "insecure": target.endpoint.startswith("http://"),
-        "headers": tuple(target.headers.items()),
-        "timeout": target.timeout_s,
-    }
-    match signal:
-        case "traces":
-            return trace_exporter.OTLPSpanExporter(**arguments)
-        case "metrics":
-            return metric_exporter.OTLPMetricExporter(**arguments)
-        case "logs":
-            return _log_exporter.OTLPLogExporter(**arguments)
-
-
-def _export_of(
-    exporter: SpanExporter | MetricExporter | LogRecordExporter,
-) -> Callable[[list[Any]], bool]:
-    """Return the exporter's export with one meaning of success."""
-    if isinstance(exporter, MetricExporter):
-        metrics = exporter
-
-        def export_metrics(batch: list[MetricsData]) -> bool:
-            return all(metrics.export(data) is MetricExportResult.SUCCESS for data in batch)
-
-        return export_metrics
-    other = exporter
-    return lambda batch: (
-        other.export(batch)
-        in (
-            SpanExportResult.SUCCESS,
-            LogRecordExportResult.SUCCESS,
-        )
-    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Self, TextIO
@@ -17,6 +18,7 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
+from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -25,17 +27,33 @@ from alerts.telemetry import AlertsTelemetry
 from service import __version__
 from service.config.settings import Settings
 from service.telemetry.collection import Collection
-from service.telemetry.environment import is_disabled, resolve_resource, resolve_sampling
+from service.telemetry.environment import (
+    is_disabled,
+    resolve_resource,
+    resolve_sampling,
+    resolve_sampling_rules,
+)
 from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
-from service.telemetry.instruments import COLLECTIONS_FAILED, TRACE_PARENTS, Instruments
+from service.telemetry.instruments import (
+    COLLECTIONS_FAILED,
+    LOG_LEFT_OUT,
+    LOG_RECORDS,
+    METRICS_OVERFLOWED,
+    TRACE_PARENTS,
+    Instruments,
+)
+from service.telemetry.late_spans import LatePolicy, LateSpans
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
-from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import MessageSampling, create_sampler
+from service.telemetry.terminal_spans import TerminalSpans
 from service.telemetry.threads import run_in_daemon_thread
+from service.telemetry.view_settings import resolve_views
+from service.telemetry.viewed_meter import ViewedMeter
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +82,7 @@ class Telemetry:
         instruments: Tracer and histograms of the service.
         alerts: Tracer and histograms of the alerting library.
         observers: Registers what is read at collection.
+        log_levels: How much is logged.
         propagator: W3C trace context, for carriers other than HTTP headers.
     """
 
@@ -84,7 +103,7 @@ class Telemetry:
             clock: Gives collections their time and measures the loop's lag.
             span_processors: More consumers of finished spans. Without a collector and without
                 these, no span is recorded.
-            log_stream: Where log lines go; None: standard error.
+            log_stream: Where log lines and traces go; None: standard error.
 
         Raises:
             ConfigurationError: A setting or variable cannot be used.
@@ -93,20 +112,34 @@ class Telemetry:
         self._disabled = is_disabled(environment)
         resource = resolve_resource(settings, environment)
         ratio = resolve_sampling(self._settings, environment)
+        self._views = resolve_views(self._settings)
         self._exports = Exports(self._settings, environment)
+        self._terminal: TerminalSpans | None = None
+        if self._settings.debug and not self._disabled:
+            self._terminal = TerminalSpans(log_stream or sys.stderr)
+            span_processors = (*span_processors, self._terminal)
         if self._disabled or not (span_processors or "traces" in self._exports.queues):
             ratio = 0.0
         self.service_name = str(resource.attributes["service.name"])
         self.instance = str(resource.attributes["service.instance.id"])
-        self.sampling = MessageSampling(ratio)
+        rules = resolve_sampling_rules(self._settings)
+        late = LatePolicy(
+            clock,
+            errors=self._settings.sampling_errors,
+            slow_s=self._settings.sampling_slower_than,
+        )
+        self.sampling = MessageSampling(ratio, rules=rules, late=late)
         self.propagator = TraceContextTextMapPropagator()
-        self.tracer_provider = self._create_tracer_provider(resource, ratio, span_processors)
+        self.tracer_provider = self._create_tracer_provider(
+            resource, create_sampler(ratio, rules, keep=True), span_processors, late
+        )
         self.tracer: Tracer = self.tracer_provider.get_tracer(_SERVICE_SCOPE, __version__)
         self.collection = Collection(
             resource,
             interval_s=self._settings.collect_interval,
             clock=clock,
             enabled=not self._disabled,
+            views=self._views,
         )
         if self._exports.metrics is not None:
             self.collection.add_consumer(self._exports.metrics)
@@ -116,9 +149,10 @@ class Telemetry:
             self.tracer_provider.get_tracer(_ALERTS_SCOPE, __version__),
             self._create_meter(_ALERTS_SCOPE),
         )
-        self.observers = Observers(self.meter)
+        self.observers = Observers(self.meter, self._views)
         self._observe(clock)
         self._lag = LoopLagMonitor(clock, self.instruments.event_loop_lag)
+        self._garbage = GarbageMonitor(self.instruments.gc_pause)
         self._logging = LogSetup(
             level=self._settings.log_level,
             log_format=self._settings.log_format,
@@ -126,12 +160,18 @@ class Telemetry:
             environment=environment,
             provider=self._create_logger_provider(resource),
             stream=log_stream,
+            repeats=self._settings.log_repeats,
         )
+        self.log_levels = self._logging.levels
+        self.observers.observe(LOG_RECORDS, lambda: _by_level(self._logging.stats.records))
+        self.observers.observe(LOG_LEFT_OUT, lambda: _by_level(self._logging.stats.left_out))
         self._closed = False
 
     async def __aenter__(self) -> Self:
         self._logging.install()
         self._lag.__enter__()
+        self._garbage.__enter__()
+        LoopReader(asyncio.get_running_loop()).observe(self.observers)
         self.collection.start()
         if self._disabled:
             _logger.info("OTEL_SDK_DISABLED is set: no telemetry, and no own metrics for rules.")
@@ -149,6 +189,7 @@ class Telemetry:
             return
         self._closed = True
         self._lag.__exit__()
+        self._garbage.__exit__()
         timeout_s = self._settings.shutdown_timeout
         try:
             async with asyncio.timeout(timeout_s + _CLOSE_MARGIN_S):
@@ -188,6 +229,7 @@ class Telemetry:
         """Append every later collection to a source of the series store."""
         feed = SeriesFeed(source, exemplars, job=self.service_name, instance=self.instance)
         self.collection.add_consumer(feed)
+        self.collection.forget()
 
     def _close(self, timeout_s: float) -> None:
         """Stop in order; blocks the calling thread."""
@@ -197,25 +239,30 @@ class Telemetry:
             self._exports.metrics.send_next()
         self.collection.collect()
         self._exports.close(max(0.0, deadline - time.monotonic()))
+        if self._terminal is not None:
+            self._terminal.shutdown()
 
     def _create_tracer_provider(
-        self, resource: Resource, ratio: float, span_processors: Sequence[SpanProcessor]
+        self,
+        resource: Resource,
+        sampler: Sampler,
+        span_processors: Sequence[SpanProcessor],
+        late: LatePolicy,
     ) -> TracerProvider:
         if self._disabled:
             return NoOpTracerProvider()
-        provider = SDKTracerProvider(
-            sampler=create_sampler(ratio), resource=resource, shutdown_on_exit=False
-        )
+        provider = SDKTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        processors = [*span_processors]
         if "traces" in self._exports.queues:
-            provider.add_span_processor(QueueSpanProcessor(self._exports.queues["traces"]))
-        for processor in span_processors:
+            processors.insert(0, QueueSpanProcessor(self._exports.queues["traces"]))
+        for processor in (*processors, LateSpans(late, processors)):
             provider.add_span_processor(processor)
         return provider
 
     def _create_meter(self, scope: str) -> Meter:
         if self._disabled:
             return NoOpMeter(scope)
-        return self.collection.provider.get_meter(scope, __version__)
+        return ViewedMeter(self.collection.provider.get_meter(scope, __version__), self._views)
 
     def _create_logger_provider(self, resource: Resource) -> LoggerProvider | None:
         if "logs" not in self._exports.queues:
@@ -230,8 +277,19 @@ class Telemetry:
         self._exports.observe(self.observers)
         stats = self.collection.stats
         self.observers.observe(COLLECTIONS_FAILED, lambda: [(stats.failures, {})])
+        self.observers.observe(METRICS_OVERFLOWED, lambda: [(self._views.overflowed, {})])
         self.observers.observe(TRACE_PARENTS, self._trace_parents)
 
     def _trace_parents(self) -> Iterable[tuple[float, Mapping[str, str]]]:
         stats = self.sampling.trace_parents.stats
-        return [(stats.accepted, {}), (stats.malformed, {"error.type": "malformed"})]
+        return [
+            (stats.accepted, {}),
+            (stats.malformed, {"error.type": "malformed"}),
+            (stats.repeated, {"error.type": "repeated"}),
+            (stats.oversized_states, {"error.type": "oversized_state"}),
+            (stats.baggage, {"error.type": "baggage"}),
+        ]
+
+
+def _by_level(counts: Mapping[str, int]) -> Iterable[tuple[float, Mapping[str, str]]]:
+    return [(count, {"gateway.log.level": level}) for level, count in dict(counts).items()]

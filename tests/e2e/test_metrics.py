@@ -108,13 +108,13 @@ async def test_every_part_is_measured_and_the_shipped_rules_find_what_they_read(
             families = await page(
                 process,
                 *("gateway_notification_failed", "gateway_connection_closed", "probe_success"),
-                "http_client_request_duration_seconds",
+                *("http_client_request_duration_seconds", "gateway_telemetry_export_success"),
             )
             plain = parse_exposition(await process.operations("/metrics"))
 
     missing = {part: set(names.split()) - families.keys() for part, names in PARTS.items()}
     assert missing == {part: set() for part in PARTS}
-    assert len(needs) == 12
+    assert len(needs) == 14
     samples = [sample for family in plain.values() for sample in family.samples]
     for metric, labels in needs.items():
         found = [set(sample[1]) for sample in samples if sample[0] == metric]

@@ -21,7 +21,10 @@ from tests.external.child import run
 HERE: Final = Path(__file__).parent
 JAVASCRIPT: Final = HERE / "javascript"
 BUILDER: Final = HERE / "collector" / "builder.yaml"
-BUILDER_MODULE: Final = "go.opentelemetry.io/collector/cmd/builder@v0.155.0"
+JAEGER: Final = HERE / "jaeger" / "jaeger.yaml"
+JAEGER_PACKAGE: Final = "github.com/jaegertracing/jaeger/cmd/jaeger"
+JAEGER_VERSION: Final = "v1.76.0"
+BUILDER_MODULE: Final = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
 
 _APT: Final = (
     *("apt-get", "-qq", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20"),
@@ -91,11 +94,30 @@ async def collector(cache: Path) -> Path:
     return target / "otelcol"
 
 
+async def jaeger(cache: Path) -> Path:
+    """Return Jaeger, without its pages; building it the first time takes minutes.
+
+    Its tags of version 2 are no versions of a Go module; those of version 1 hold the same program.
+    """
+    target = cache / f"jaeger-{JAEGER_VERSION}"
+    if not target.exists():
+        _require("go")
+        async with _made_whole(target) as folder, _scratch(cache) as scratch:
+            (scratch / "go.mod").write_text("module gatewatch.test/jaeger\n\ngo 1.25\n")
+            get = ("go", "get", "-tool", f"{JAEGER_PACKAGE}@{JAEGER_VERSION}")
+            await _run(*get, folder=scratch, timeout_s=_GO_TIMEOUT_S, environ=_GO_ENVIRON)
+            build = ("go", "build", "-trimpath", "-ldflags=-s -w", "-o", "jaeger", JAEGER_PACKAGE)
+            await _run(*build, folder=scratch, timeout_s=_GO_TIMEOUT_S, environ=_GO_ENVIRON)
+            shutil.move(scratch / "jaeger", folder)
+    return target / "jaeger"
+
+
 PROGRAMS: Final[Mapping[str, Callable[[Path], Awaitable[Path]]]] = {
     "prometheus": prometheus,
     "alertmanager": alertmanager,
     "javascript": javascript,
     "collector": collector,
+    "jaeger": jaeger,
 }
 """How each program is had, by the name that tests ask for it by; the slowest comes last."""
 

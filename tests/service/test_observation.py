@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from alerts.clock import ManualClock, SystemClock
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
+from alerts.telemetry import InstrumentDefinition
 from service.app import App
 from service.config.settings import HTTPPoolSettings
 from service.health.checks import Check
@@ -27,10 +28,13 @@ from service.scheduler import Scheduler
 from service.telemetry.instruments import DEFINITIONS, Instruments
 from service.telemetry.observers import Observers
 from service.telemetry.probe_instruments import PROBE_DEFINITIONS
+from service.telemetry.prometheus import metric_name
 from tests.support.app import Readings, api_headers, labels, readings, running_app
+from tests.support.exposition import ParsedFamily, parse_exposition
 from tests.support.gateway import OPEN, RawClient, lose_a_slow_client, until
 from tests.support.http import loopback_server
 from tests.support.process import eventually, unused_port
+from tests.support.tokens import jwk, key_set_server, private_key
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
 
 RULES = """\
@@ -48,6 +52,18 @@ receivers: [{name: on-call, webhook_configs: [{url: %s}]}]
 """
 ATTRIBUTES = {item.name: set(item.attributes) for item in (*DEFINITIONS, *ALERTS_DEFINITIONS)}
 """Every metric there is, with the attributes its definition names."""
+
+
+def families(definitions: Iterable[InstrumentDefinition]) -> set[str]:
+    """Return the names of the families that metrics are shown as."""
+    return {
+        metric_name(item.name, item.unit, counter=item.kind == "counter").removesuffix("_total")
+        for item in definitions
+    }
+
+
+PROMETHEUS_NAMES = families((*DEFINITIONS, *ALERTS_DEFINITIONS))
+"""The families a page has, besides what it says of the process (``target``)."""
 
 
 class Page:
@@ -201,14 +217,16 @@ async def test_alerts_rules_and_notifications_are_read(tmp_path: Path) -> None:
 
 async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Path) -> None:
     """No definition is a name that nothing ever fills, and no metric has no definition."""
-    async with webhook_receiver() as hook:
+    async with webhook_receiver() as hook, key_set_server() as provider:
         hook.always = Answer(400)
+        provider.keys = [jwk(private_key("ES256"), kid="a")]
         alerts = alerting_files(tmp_path, hook)
         async with running_app(
             tmp_path,
             gateway={
                 **OPEN,
                 "port": 0,
+                "token": {"jwks_url": provider.url},
                 "max_queue_size": "64KiB",
                 "proxy": {"rpc": {"endpoint": hook.url}},
             },
@@ -233,12 +251,21 @@ async def test_every_metric_there_is_has_values_after_some_traffic(tmp_path: Pat
             await until(lambda: app.alerting.receiver_stats["on-call"].failed)
             found = await everything(app)
 
+            page = await read_page(app)
+
     of_probes = {item.name for item in PROBE_DEFINITIONS}
     assert found.keys() - of_probes == ATTRIBUTES.keys()
+    assert page.keys() - {"target"} - families(PROBE_DEFINITIONS) == PROMETHEUS_NAMES
     for name, values in found.items():
         used = {key for each in values for key, _ in each}
         known = ATTRIBUTES.get(name, {"check", "group", "phase", "version"})
         assert used <= known, f"{name} has attributes its definition does not name"
+
+
+async def read_page(app: App) -> dict[str, ParsedFamily]:
+    """Return the families of the page that scrapers get."""
+    _, page = await app.telemetry.render_metrics("application/openmetrics-text")
+    return parse_exposition(page.decode(), openmetrics=True)
 
 
 async def everything(app: App) -> Readings:

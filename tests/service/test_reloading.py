@@ -143,6 +143,33 @@ def test_what_differs() -> None:
     assert differing(before, after) == ["gateway.port", "alerts.retention"]
 
 
+async def test_keys(tmp_path: Path) -> None:
+    """Keys of tokens and of the server API are taken over; a bad one is refused with its place."""
+    write_rules(tmp_path)
+
+    def with_keys(**keys: Any) -> dict[str, Any]:
+        return {**SETTINGS, "gateway": keys}
+
+    async with serving(tmp_path, with_keys(token={"hmac_secret": "a" * 32})) as process:
+        write_settings(tmp_path, with_keys(token={"rsa_public_key": "x"}, api_key="new"))
+        status, text = await reload(process)
+        assert (status, "gateway.token.rsa_public_key" in text) == (500, True)
+        assert (await process.post("info", {}))[0] == 200
+
+        changed = with_keys(token={"hmac_secret": "b" * 32}, api_key="new", port=0)
+        write_settings(tmp_path, changed)
+        status, text = await reload(process)
+        assert status == 200
+        assert "other keys: gateway.api_key, gateway.token" in text
+        assert "restart" not in text
+        assert "b" * 32 not in text
+        assert (await process.post("info", {}))[0] == 401
+        headers = {"X-API-Key": "new"}
+        assert (await process.post("info", {}, **headers))[0] == 200
+
+        assert "other keys" not in (await reload(process))[1]
+
+
 async def test_checks(tmp_path: Path) -> None:
     """New checks run, gone ones are gone, bad ones change nothing; the others are left alone."""
 

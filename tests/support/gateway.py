@@ -146,6 +146,7 @@ async def running_gateway(
     instruments: Instruments | None = None,
     tracer_provider: TracerProvider | None = None,
     sampling_ratio: float = 0.0,
+    sampling: MessageSampling | None = None,
     **settings: Any,
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway on a free port."""
@@ -164,7 +165,7 @@ async def running_gateway(
         clock=used,
         random=Random(1),
         instruments=telemetry,
-        sampling=MessageSampling(sampling_ratio),
+        sampling=sampling or MessageSampling(sampling_ratio),
         pool=pool,
     )
     runner = web.AppRunner(gateway.application(), shutdown_timeout=1.0)

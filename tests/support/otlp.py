@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
+import ssl
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -101,13 +101,26 @@ class OTLPReceiver:
     Attributes:
         mode: ``accept`` takes everything; ``hang`` never answers; ``unavailable`` answers 503,
             which exporters retry; ``refuse`` answers 400, which they do not.
+        refusals: Statuses that the next HTTP requests are answered with, to be tried again at once.
+        rejected: Items that it says of each request it accepts that they were refused.
         requests: Paths of the requests that came in, whatever the mode.
         headers: Headers of the last request.
         spans, metrics, logs: What was accepted, in the order of arrival.
     """
 
-    def __init__(self, *, mode: Mode = "accept", with_grpc: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        mode: Mode = "accept",
+        with_grpc: bool = False,
+        tls: ssl.SSLContext | None = None,
+        grpc_tls: grpc.ServerCredentials | None = None,
+    ) -> None:
         self.mode = mode
+        self.refusals: list[int] = []
+        self.rejected = 0
+        self._tls = tls
+        self._grpc_tls = grpc_tls
         self.requests: list[str] = []
         self.headers: dict[str, str] = {}
         self.spans: list[ReceivedSpan] = []
@@ -122,11 +135,15 @@ class OTLPReceiver:
     @property
     def url(self) -> str:
         """Base URL of the HTTP receiver."""
+        if self._tls is not None:
+            return f"https://localhost:{self._ports['http']}"
         return f"http://127.0.0.1:{self._ports['http']}"
 
     @property
     def grpc_url(self) -> str:
         """URL of the gRPC receiver."""
+        if self._grpc_tls is not None:
+            return f"https://localhost:{self._ports['grpc']}"
         return f"http://127.0.0.1:{self._ports['grpc']}"
 
     async def __aenter__(self) -> Self:
@@ -134,7 +151,7 @@ class OTLPReceiver:
         app.router.add_post("/v1/{signal}", self._receive)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=self._tls)
         await site.start()
         self._ports["http"] = self._runner.addresses[0][1]
         if self._with_grpc:
@@ -206,13 +223,13 @@ class OTLPReceiver:
         return find()
 
     async def _receive(self, request: web.Request) -> web.Response:
-        body = await request.read()
-        if request.headers.get("Content-Encoding") == "gzip":
-            body = gzip.decompress(body)
+        body = await request.read()  # decompressed by the server
         self.headers = dict(request.headers)
         async with self._arrived:
             self.requests.append(request.path)
             self._arrived.notify_all()
+        if self.refusals:
+            return web.Response(status=self.refusals.pop(0), headers={"Retry-After": "0"})
         match self.mode:
             case "hang":
                 await self._released.wait()
@@ -222,8 +239,23 @@ class OTLPReceiver:
             case "refuse":
                 return web.Response(status=400)
             case "accept":
-                await self._take(request.match_info["signal"], body)
-                return web.Response(content_type="application/x-protobuf")
+                signal = request.match_info["signal"]
+                await self._take(signal, body)
+                answer = self._answer(signal).SerializeToString()
+                return web.Response(body=answer, content_type="application/x-protobuf")
+
+    def _answer(self, signal: str) -> Any:
+        """Return the answer to a request that is accepted, perhaps in part."""
+        answers: dict[str, tuple[Any, str]] = {
+            "traces": (trace_service_pb2.ExportTraceServiceResponse(), "rejected_spans"),
+            "metrics": (metrics_service_pb2.ExportMetricsServiceResponse(), "rejected_data_points"),
+            "logs": (logs_service_pb2.ExportLogsServiceResponse(), "rejected_log_records"),
+        }
+        answer, field = answers[signal]
+        if self.rejected:
+            setattr(answer.partial_success, field, self.rejected)
+            answer.partial_success.error_message = "too old"
+        return answer
 
     async def _take(self, signal: str, body: bytes) -> None:
         match signal:
@@ -243,7 +275,7 @@ class OTLPReceiver:
     def _start_grpc(self, loop: asyncio.AbstractEventLoop) -> None:
         receiver = self
 
-        def take(signal: str, request: Any, response: T) -> T:
+        def take(signal: str, request: Any) -> Any:
             """Hand a request over to the loop and wait until it was taken."""
 
             async def receive() -> None:
@@ -251,19 +283,19 @@ class OTLPReceiver:
                 await receiver._take(signal, request.SerializeToString())
 
             asyncio.run_coroutine_threadsafe(receive(), loop).result(10)
-            return response
+            return receiver._answer(signal)
 
         class Traces(trace_service_pb2_grpc.TraceServiceServicer):
             def Export(self, request, context):  # noqa: N802 - gRPC's name
-                return take("traces", request, trace_service_pb2.ExportTraceServiceResponse())
+                return take("traces", request)
 
         class Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
             def Export(self, request, context):  # noqa: N802 - gRPC's name
-                return take("metrics", request, metrics_service_pb2.ExportMetricsServiceResponse())
+                return take("metrics", request)
 
         class Logs(logs_service_pb2_grpc.LogsServiceServicer):
             def Export(self, request, context):  # noqa: N802 - gRPC's name
-                return take("logs", request, logs_service_pb2.ExportLogsServiceResponse())
+                return take("logs", request)
 
         server = grpc.server(ThreadPoolExecutor(max_workers=3))
         # Generated code has no types.
@@ -274,7 +306,10 @@ class OTLPReceiver:
         ]
         for register, servicer in registrations:
             register(servicer, server)
-        self._ports["grpc"] = server.add_insecure_port("127.0.0.1:0")
+        if self._grpc_tls is None:
+            self._ports["grpc"] = server.add_insecure_port("127.0.0.1:0")
+        else:
+            self._ports["grpc"] = server.add_secure_port("localhost:0", self._grpc_tls)
         server.start()
         self._grpc = server
 

@@ -23,7 +23,7 @@ T = TypeVar("T")
 COMMAND: Final = Path(sys.executable).with_name("gatewatch")
 """The command as it was installed beside this interpreter."""
 API_KEY: Final = "key-of-the-process"
-START_TIMEOUT_S: Final = 20.0
+START_TIMEOUT_S: Final = 40.0
 _READY: Final = re.compile(r"gateway on (\S+), operations on (\S+)")
 _POLL_S: Final = 0.02
 BASE: Final[dict[str, Any]] = {

@@ -8,7 +8,7 @@ from service.config.probe_settings import HTTPProbeSettings
 from service.health.state import AttributeValue, ProbeResult
 from service.pools.errors import HTTPRequestError
 from service.pools.http import MAX_BODY_BYTES, HTTPConnectionPool
-from service.pools.http_tracing import shown_url
+from service.pools.http_tracing import Disclosure, shown_url
 
 STATUS = "http.response.status_code"
 """Attribute of a result: the status that was received."""
@@ -46,6 +46,7 @@ class HTTPProbe:
                 data=settings.body or None,
                 timeout_s=timeout_s * _SHARE_OF_TIMEOUT,
                 allow_redirects=settings.follow_redirects,
+                disclosure=Disclosure(sends_trace=settings.send_traceparent),
             ) as response:
                 attributes[STATUS] = response.status
                 body = await response.read(max_bytes=MAX_BODY_BYTES)

@@ -96,6 +96,8 @@ RULES = series("gateway_rule_evaluation_failed_total", gateway_rule_group="g")
 JOBS = series("gateway_job_missed_total", gateway_job_kind="sweep")
 BATCH = series("gateway_batch_failed_total", gateway_batcher_name="channels")
 DROPPED = series("gateway_telemetry_dropped_total", gateway_telemetry_signal="traces")
+TRACES_SENT = series("gateway_telemetry_export_success", gateway_telemetry_signal="traces")
+LOGS_SENT = series("gateway_telemetry_export_success", gateway_telemetry_signal="logs")
 WAITING = series("gateway_pool_waiting", gateway_pool_name="http")
 QUEUE = series("gateway_notification_queue_size")
 LIMIT = series("gateway_connection_limit")
@@ -123,6 +125,7 @@ CLOSING = series("gateway_connection_count", gateway_connection_state="closing")
         ("NotificationsFail", {FAILED: grows(1)}, 2),
         ("NotificationsFail", {FAILED: appears(20)}, 21),
         ("NotificationsStuck", {QUEUE: constant(3)}, 12),
+        ("CollectorAway", {TRACES_SENT: constant(0), LOGS_SENT: constant(0)}, 6),
         ("TelemetryDropped", {DROPPED: grows(1)}, 7),
     ],
 )
@@ -150,6 +153,8 @@ async def test_fires(alert: str, values: dict[Labels, Value], minutes: int) -> N
         ({RULES: constant(4)}, 5),
         ({FAILED: constant(4)}, 31),
         ({QUEUE: lambda minute: float(minute % 4 < 3)}, 20),
+        ({TRACES_SENT: constant(0), LOGS_SENT: constant(1)}, 8),
+        ({TRACES_SENT: lambda minute: float(minute % 4 == 0)}, 20),
         ({DROPPED: lambda minute: 10.0 if minute > 1 else 0.0}, 8),
         ({}, 2),
     ],
@@ -187,5 +192,5 @@ def test_metrics_exist() -> None:
 
     named = {name for group in groups for rule in group.rules for name in rule.query.metric_names}
 
-    assert len(named) == 12
+    assert len(named) == 14
     assert named <= known

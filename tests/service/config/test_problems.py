@@ -30,6 +30,12 @@ WRONG_VALUES = [
     ("gateway: [1]", "1:10: gateway: got a list, expected a section with keys such as host, port"),
     ("telemetry: {sampling: 1.5}", "got 1.5, expected a number from 0 to 1"),
     ("telemetry: {sampling: .nan}", "got nan, expected a number from 0 to 1"),
+    ("telemetry: {sampling_rules: [{name: a}]}", "sampling_rules[0].ratio: missing"),
+    ("telemetry: {sampling_rules: [{ratio: 0}]}", "telemetry.sampling itself: give name or names"),
+    (
+        "telemetry: {sampling_rules: [{ratio: 0, namespace: 'a:'}]}",
+        "telemetry.sampling_rules[0].namespace: 'a:' is no name for a namespace",
+    ),
     ("telemetry: {log_level: loud}", "got 'loud', expected one of debug, info, warning, error"),
     ("alerts: {alertmanager_config: 3}", "got 3, expected the path of a file or directory"),
     ("service: {data_dir: 2026-01-02}", "got the date 2026-01-02, expected the path of"),

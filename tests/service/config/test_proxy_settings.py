@@ -101,6 +101,10 @@ def test_what_cannot_work_is_refused(proxy: dict[str, Any], complaint: str):
             {"publish_proxy_enabled": True, "publish_proxy_name": "shep"},
             "there is no shep in gateway.proxy.proxies; there are only shop",
         ),
+        (
+            {"sub_refresh_proxy_enabled": True},
+            "set sub_refresh_proxy_name, or gateway.proxy.sub_refresh.endpoint",
+        ),
         ({"publish_proxy_name": "shop"}, "shop is not asked unless publish_proxy_enabled is set"),
     ],
 )

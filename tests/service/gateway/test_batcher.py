@@ -89,16 +89,64 @@ async def test_an_idle_batcher_sends_its_first_item_at_once(sink, clock):
     batcher = make(sink, clock)
 
     await batcher.add("a")
+    await clock.settle()
 
     assert sink.items == ["a"]
     assert sink.reasons == [FlushReason.EAGER]
 
 
+async def test_an_idle_batcher_sends_what_it_is_given_in_one_go_as_one_batch(sink, clock):
+    """Somebody with several items adds them all before the first is sent."""
+    batcher = make(sink, clock)
+
+    for item in "abc":
+        batcher.add_nowait(item)
+    await clock.settle()
+
+    assert [batch.items for batch in sink.batches] == [("a", "b", "c")]
+    assert sink.reasons == [FlushReason.EAGER]
+
+
+async def test_a_flush_before_the_loop_is_yielded_to_leaves_nothing_to_send_then(sink, clock):
+    """What waits for the end of the turn can be sent earlier, and is sent once."""
+    batcher = make(sink, clock)
+    batcher.add_nowait("a")
+
+    batcher.flush_nowait()
+    await clock.settle()
+
+    assert [batch.items for batch in sink.batches] == [("a",)]
+
+
+async def test_a_sink_that_keeps_the_loop_busy_does_not_end_the_window(clock):
+    """The more a flush takes, the more is gathered for the next one, not the less."""
+    batches: list[tuple[str, ...]] = []
+
+    def slow(batch: Batch[str]) -> None:
+        batches.append(batch.items)
+        clock._elapsed_ns += 50_000_000  # no timer runs meanwhile
+
+    batcher = MessageBatcher(
+        slow, size_of=len, on_error=Recorder().on_error, clock=clock, limits=BatchLimits()
+    )
+    batcher.add_nowait("a")
+    await clock.settle()
+    batcher.add_nowait("b")
+    await clock.settle()
+    batcher.add_nowait("c")
+
+    await clock.advance(0.010)
+
+    assert batches == [("a",), ("b", "c")]
+
+
 async def test_items_that_keep_coming_are_gathered_until_the_window_ends(sink, clock):
     """After an eager flush the next items wait for the rest of the window."""
     batcher = make(sink, clock, max_delay_s=0.010)
-    for item in "abc":
-        await batcher.add(item)
+    await batcher.add("a")
+    await clock.settle()
+    await batcher.add("b")
+    await batcher.add("c")
     await clock.advance(0.009)
     assert sink.items == ["a"]
 
@@ -116,6 +164,7 @@ async def test_a_batcher_is_idle_again_after_an_empty_window(sink, clock):
     await clock.advance(0.010)
 
     await batcher.add("b")
+    await clock.settle()
 
     assert sink.reasons == [FlushReason.EAGER, FlushReason.EAGER]
 
@@ -179,7 +228,9 @@ async def test_order_is_kept_while_a_slow_sink_is_busy(sink, clock):
     """Items that come meanwhile follow, in order and within the limits."""
     sink.gate = asyncio.Event()
     batcher = make(sink, clock, max_messages=2)
-    for item in "abcde":
+    await batcher.add("a")
+    await clock.settle()
+    for item in "bcde":
         await batcher.add(item)
     assert sink.batches == []
 
@@ -344,8 +395,10 @@ async def test_threads_add_with_backpressure(sink, clock):
 async def test_counters_tell_the_whole_story(sink, clock):
     """Items, batches, bytes, reasons and waiting time add up."""
     batcher = make(sink, clock, max_delay_s=0.010)
-    for item in ("aa", "b", "c"):
-        await batcher.add(item)
+    await batcher.add("aa")
+    await clock.settle()
+    await batcher.add("b")
+    await batcher.add("c")
     assert batcher.stats.pending == 2
 
     await clock.advance(0.010)

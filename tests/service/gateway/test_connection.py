@@ -99,8 +99,8 @@ async def test_commands_of_one_frame_are_answered_in_order():
 
     assert "connect" in replies[0]
     assert replies[1] == {"id": 2, "subscribe": {}}
-    assert "push" in replies[2]
-    assert replies[3] == {"id": 3, "publish": {}}
+    assert replies[2] == {"id": 3, "publish": {}}
+    assert "push" in replies[3]
 
 
 async def test_a_client_publication_names_its_client():

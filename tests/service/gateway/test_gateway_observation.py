@@ -44,3 +44,26 @@ async def test_history_and_recovery_are_counted():
         assert 0 < found["gateway.history.usage"][nothing] <= 8192
         kept, evicted = found["gateway.history.count"], found["gateway.history.evicted"]
         assert kept[nothing] + evicted[nothing] == 10
+
+
+async def test_clients_that_lag_behind_are_counted():
+    """Once more than half of what may wait for one does."""
+    async with running_gateway(max_queue_size="8MiB", write_timeout="1d") as running:
+        page = Page()
+        GatewayObservation(running.gateway).register(page.observers)
+        connections = running.gateway.connections
+        async with running.client() as client, running.client() as stalled:
+            await client.subscribe("news")
+            await stalled.subscribe("news")
+            stalled.stop_reading()
+            text = "x" * 60_000
+            while connections.stats.largest_queue_bytes <= 4 * 1024 * 1024:
+                await running.publish("news", text)
+                assert await client.published() == text
+                connections.measure_queues()
+            found = page.read()
+            stalled.vanish()
+
+    nothing: frozenset[tuple[str, object]] = frozenset()
+    assert found["gateway.send_queue.over_threshold"] == {nothing: 1}
+    assert found["gateway.send_queue.largest"][nothing] > 4 * 1024 * 1024

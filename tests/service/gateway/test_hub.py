@@ -72,7 +72,9 @@ async def test_all_subscribers_get_the_very_same_bytes():
     peers = [Peer() for _ in range(3)]
     for peer in peers:
         hub.subscribe("a", RULES.rule("a"), peer)
-    for number in range(5):
+    publish(hub, 0)
+    await clock.settle()
+    for number in range(1, 5):
         publish(hub, number)
 
     await clock.advance(0.010)
@@ -93,6 +95,7 @@ async def test_a_slow_subscriber_leaves_while_the_batch_is_written():
     for peer in (slow, quick):
         hub.subscribe("a", RULES.rule("a"), peer)
     publish(hub, 0)
+    await clock.settle()
     publish(hub, 1)
     publish(hub, 2)
 
@@ -111,6 +114,7 @@ async def test_a_channel_lives_as_long_as_it_has_subscribers():
     peer = Peer()
     hub.subscribe("a", RULES.rule("a"), peer)
     publish(hub, 0)
+    await clock.settle()
     publish(hub, 1)
     hub.unsubscribe("a", peer)
 

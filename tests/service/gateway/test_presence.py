@@ -55,6 +55,42 @@ async def test_presence_lists_the_clients_of_a_channel_until_they_leave():
         assert list(left) == names[:1]
 
 
+@pytest.mark.parametrize("way", ["refresh", "sub_refresh", "api"])
+async def test_what_a_refresh_says_of_a_client_is_seen_at_once(way):
+    """In the presence of all its channels and when it leaves, without subscribing again."""
+    settings: dict[str, Any] = {"token": {"hmac_secret": SECRET}, "channels": {**SHOWN, **TOLD}}
+    async with running_gateway(**settings) as running:
+        async with running.client(connect=False) as one, running.client(connect=False) as other:
+            client_id = await connect(one, "a")
+            await connect(other, "b")
+            claims = {"sub": "a", "channel": "hall", "info": "guest"}
+            await one.call(subscribe={"channel": "hall", "token": jwt.encode(claims, SECRET)})
+            for client in (one, other):
+                await client.subscribe("room")
+            if way == "refresh":
+                await one.call(refresh={"token": jwt.encode({"sub": "a", "info": 2}, SECRET)})
+            elif way == "api":
+                await running.api("refresh", {"user": "a", "info": 2})
+            else:
+                claims["info"] = "host"
+                request = {"channel": "hall", "token": jwt.encode(claims, SECRET)}
+                await one.call(sub_refresh=request)
+            hall, room = [
+                (await running.api("presence", {"channel": channel}))["result"]["presence"]
+                for channel in ("hall", "room")
+            ]
+            await one.call(unsubscribe={"channel": "room"})
+            while "leave" not in (push := (await other.reply())["push"]):
+                pass
+
+    conn_info = {"name": "A"} if way == "sub_refresh" else 2
+    chan_info = "host" if way == "sub_refresh" else "guest"
+    seen = {"user": "a", "client": client_id, "conn_info": conn_info}
+    assert hall[client_id] == {**seen, "chan_info": chan_info}
+    assert room[client_id] == seen
+    assert push["leave"]["info"] == seen
+
+
 async def test_presence_is_for_those_who_may_ask():
     """Here subscribers; where it is not kept it is not available, also for back ends."""
     namespaces = [{"name": "live"}]

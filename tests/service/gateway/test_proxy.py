@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from multidict import CIMultiDict
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -20,7 +19,8 @@ from service.config.settings import HTTPPoolSettings
 from service.gateway.circuit import CircuitState
 from service.gateway.codes import DisconnectError, ProtocolError
 from service.gateway.proxy import Proxy
-from service.gateway.proxy_messages import ProxyClient, RPCAnswer, RPCRequest
+from service.gateway.proxy_answers import RPCAnswer
+from service.gateway.proxy_requests import ProxyClient, RPCRequest
 from service.gateway.upstream import Upstream
 from service.pools.http import HTTPConnectionPool
 from service.telemetry.instruments import Instruments
@@ -126,27 +126,6 @@ async def test_only_the_headers_that_settings_name_are_passed_on():
         "k",
     )
     assert "origin" not in headers
-
-
-async def test_headers_are_picked_from_the_request_and_from_connect():
-    """Names in any case; several cookies are one header; what no header can be is refused."""
-    async with (
-        back_end() as upstream,
-        proxy_to(
-            upstream.url(), http_headers=["Cookie", "X-Odd"], emulated_headers=["Authorization"]
-        ) as proxy,
-    ):
-        source = CIMultiDict([("COOKIE", "a=1"), ("cookie", "b=2"), ("x-odd", "\udcff"), ("n", "")])
-        assert proxy.headers(source) == {"cookie": "a=1; b=2"}
-        given = {"AUTHORIZATION": "t", "x-user": "root"}
-        assert proxy.emulated_headers(given) == {"authorization": "t"}
-        assert proxy.emulated_headers(None) == {}
-        with pytest.raises(ProtocolError, match="107"):
-            proxy.emulated_headers({"Authorization": "a\r\nx-user: root"})
-        with pytest.raises(DisconnectError, match="3501"):
-            proxy.emulated_headers({"Authorization": 1})
-        with pytest.raises(DisconnectError, match="3501"):
-            proxy.emulated_headers([])
 
 
 async def test_namespaces_lead_to_their_back_ends():
@@ -439,7 +418,7 @@ async def test_a_recorded_call_is_a_span_and_its_request_one_below_it():
         with pytest.raises(ProtocolError):
             await call(proxy, parent=Context())
 
-    good, bad = telemetry.spans("rpc *")
+    good, bad = telemetry.spans("ask rpc")
     below = telemetry.spans("POST")
     assert good.attributes == {
         "gateway.proxy.event": "rpc",

@@ -32,6 +32,7 @@ async def refreshed(
             ping_interval="1d",
             idle_timeout="1d",
             token={"hmac_secret": SECRET},
+            channels={"presence": True, "allow_publish_for_subscriber": True},
             proxy={**proxy, **settings},
         ) as running,
         running.client(connect=False) as client,
@@ -123,7 +124,7 @@ async def test_a_back_end_that_could_not_say_is_asked_again():
 
 
 async def test_a_refresh_can_change_what_others_see():
-    """New info takes the place of the old."""
+    """New info takes the place of the old, in presence too."""
     clock = ManualClock()
     async with back_end() as upstream, refreshed(upstream, clock) as (running, client):
         upstream.says({"result": {"info": {"name": "B"}}})
@@ -133,6 +134,8 @@ async def test_a_refresh_can_change_what_others_see():
         await client.call(publish={"channel": "news", "data": 1})
 
         assert (await client.reply())["push"]["pub"]["info"]["conn_info"] == {"name": "B"}
+        found = (await running.api("presence", {"channel": "news"}))["result"]["presence"]
+        assert [info["conn_info"] for info in found.values()] == [{"name": "B"}]
 
 
 async def test_an_answer_that_comes_late_changes_nothing():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 
 import pytest
+from opentelemetry.baggage import set_baggage
+from opentelemetry.context import attach, detach
 from opentelemetry.trace import SpanKind
 
 from alerts.clock import SystemClock
 from service.config.settings import HTTPPoolSettings
 from service.pools.errors import HTTPFailure, HTTPRequestError, PoolError
 from service.pools.http import MAX_REDIRECTS, HTTPConnectionPool
+from service.pools.http_tracing import Disclosure
 from tests.support.http import LoopbackServer, RecordedTelemetry, loopback_server, raw_server
 
 
@@ -209,7 +213,9 @@ async def test_a_request_is_a_client_span_and_carries_its_trace(server, pool, te
 async def test_a_secret_path_is_not_shown(server, pool, telemetry):
     """Webhook paths are secrets: not in the span, not in the error."""
     with pytest.raises(HTTPRequestError) as caught:
-        await pool.fetch("GET", server.url("/hang"), timeout_s=0.05, secret_path=True)
+        await pool.fetch(
+            "GET", server.url("/hang"), timeout_s=0.05, disclosure=Disclosure(secret_path=True)
+        )
 
     shown = server.url("/...")
     assert caught.value.url == shown
@@ -255,3 +261,50 @@ async def test_an_error_of_the_caller_is_no_error_of_the_pool(server, pool):
 
     assert pool.counts().errors == {}
     assert pool.counts().in_use == 0
+
+
+async def test_a_request_keeps_its_trace_to_itself_if_told_to(server, pool, telemetry):
+    """It has a span, and no trace context in its headers; nor has one of a caller's baggage."""
+    with attached_baggage():
+        await pool.fetch("GET", server.url("/ok"), disclosure=Disclosure(sends_trace=False))
+        await pool.fetch("GET", server.url("/ok"))
+
+    silent, open_ = ({name.lower() for name in request[2]} for request in server.requests)
+    assert not silent & {"traceparent", "tracestate", "baggage"}
+    assert "traceparent" in open_
+    assert "baggage" not in open_
+    assert len(telemetry.spans("GET")) == 2
+
+
+async def test_headers_of_the_caller_are_sent(server, pool):
+    """What was asked for is sent, also where it is called as what is left out."""
+    with attached_baggage():
+        await pool.fetch(
+            "GET",
+            server.url("/ok"),
+            headers={"Baggage": "mine=1"},
+            disclosure=Disclosure(sends_trace=False),
+        )
+
+    headers = {name.lower(): value for name, value in server.requests[0][2].items()}
+    assert headers["baggage"] == "mine=1"
+
+
+async def test_a_repetition_says_how_many_there_were(server, pool, telemetry):
+    """The first request does not say that it is the first."""
+    for count in (0, 2):
+        await pool.fetch("GET", server.url("/ok"), disclosure=Disclosure(resend_count=count))
+
+    first, third = telemetry.spans("GET")
+    assert "http.request.resend_count" not in (first.attributes or {})
+    assert (third.attributes or {})["http.request.resend_count"] == 2
+
+
+@contextmanager
+def attached_baggage() -> Iterator[None]:
+    """Have baggage in the context, as a peer's would be if anybody read it."""
+    token = attach(set_baggage("peer", "secret"))
+    try:
+        yield
+    finally:
+        detach(token)

@@ -54,6 +54,7 @@ def make(clock: ManualClock, places: int = 10) -> WebSocketConnectionManager[Fak
         idle_timeout_s=300,
         pong_timeout_s=8,
         ping_after_s=40,
+        large_queue_bytes=200,
         idle=IDLE,
         dead=DEAD,
         shutdown=SHUTDOWN,
@@ -126,7 +127,7 @@ async def test_the_sweep_closes_who_did_not_answer(clock, waited_s, closed):
 
 
 async def test_the_sweep_reports_queues_and_ages(clock):
-    """Sum and largest of what waits for clients, and the age of the oldest connection."""
+    """Sum and largest of what waits for clients, who lags behind, and the oldest's age."""
     manager = make(clock)
     with manager.admit() as register, manager.admit() as register_other:
         first = FakeConnection("a", clock)
@@ -139,8 +140,23 @@ async def test_the_sweep_reports_queues_and_ages(clock):
         report = await manager.health_check()
 
         assert report == SweepReport(
-            checked=2, queued_bytes=400, largest_queue_bytes=300, oldest_s=5
+            checked=2, queued_bytes=400, largest_queue_bytes=300, large_queues=1, oldest_s=5
         )
+
+
+@pytest.mark.parametrize(("waiting", "large"), [(199, 0), (200, 0), (201, 2)])
+async def test_queues_over_the_threshold_are_counted(clock, waiting, large):
+    """Those at the threshold are not, and neither are connections that have ended."""
+    manager = make(clock)
+    with manager.admit() as register, manager.admit() as register_other:
+        for connection in (FakeConnection("a", clock), FakeConnection("b", clock)):
+            connection.queued_bytes = waiting
+            (register if connection.id == "a" else register_other)(connection)
+        manager.measure_queues()
+        counted = manager.stats.large_queues
+    manager.measure_queues()
+
+    assert (counted, manager.stats.large_queues) == (large, 0)
 
 
 async def test_an_empty_manager_has_nothing_to_report(clock):

@@ -23,6 +23,7 @@ from service.telemetry.export import ExportQueue
 from service.telemetry.exports import MetricExport
 from service.telemetry.feed import SeriesFeed
 from service.telemetry.observers import Observers
+from service.telemetry.views import MetricViews
 
 SENT = InstrumentDefinition("counter", "sent", "{message}", "Messages sent.", ("to",))
 LEVEL = InstrumentDefinition("gauge", "level", "m", "How high.", ("at",))
@@ -83,7 +84,7 @@ def test_several_parts_observe_one_instrument(collection):
 )
 def test_series_past_the_cap_overflow(collection, definition, name, rest):
     """Beyond the cap counters add up in one series, gauges keep the last value there."""
-    observers = Observers(collection.provider.get_meter("test"), max_series=3)
+    observers = Observers(collection.provider.get_meter("test"), MetricViews(max_series=3))
     attribute = definition.attributes[0]
     observers.observe(definition, lambda: [(n, {attribute: str(n)}) for n in (1, 3, 4, 5)])
 

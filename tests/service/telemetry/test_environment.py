@@ -116,9 +116,29 @@ def test_grpc_takes_the_endpoint_as_it_is():
         ({"OTEL_LOGS_EXPORTER": "otlp,none"}, HERE, "exclude each other"),
         ({"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json"}, HERE, "'http/json' is not supported"),
         (
-            {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "delta"},
+            {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "hourly"},
             HERE,
-            "cumulativetodelta",
+            "'hourly' is not known; write one of cumulative, delta, lowmemory",
+        ),
+        (
+            {
+                "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": (
+                    "base2_exponential_bucket_histogram"
+                )
+            },
+            HERE,
+            "choose buckets with telemetry.views",
+        ),
+        ({"OTEL_EXPORTER_OTLP_COMPRESSION": "zstd"}, HERE, "'zstd' is not supported; write gzip"),
+        (
+            {"OTEL_EXPORTER_OTLP_CERTIFICATE": "/nowhere.pem"},
+            HERE,
+            "OTEL_EXPORTER_OTLP_CERTIFICATE: /nowhere.pem cannot be used for TLS",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE": __file__},
+            HERE,
+            "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE:",
         ),
     ],
 )
@@ -241,3 +261,23 @@ def test_variables_that_cannot_be_used_are_refused(environment, message):
 def test_only_true_disables_the_sdk(text, disabled):
     """The variable is a boolean as the specification writes it."""
     assert is_disabled({"OTEL_SDK_DISABLED": text}) is disabled
+
+
+def test_a_key_needs_its_certificate(tmp_path):
+    """A key alone in the settings is refused."""
+    with pytest.raises(ConfigurationError) as refused:
+        targets({}, endpoint=HERE, key_file=str(tmp_path / "key.pem"))
+
+    assert "telemetry.otlp.key_file: a key without a certificate" in str(refused.value)
+
+
+def test_how_metrics_are_sent_may_come_from_the_variable():
+    """The setting wins; traces and logs are none of its business."""
+    environment = {"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": "Delta"}
+
+    found = targets(environment, endpoint=HERE)
+    settled = targets(environment, endpoint=HERE, temporality="lowmemory")
+
+    assert found["metrics"].temporality == "delta"
+    assert found["traces"].temporality == "cumulative"
+    assert settled["metrics"].temporality == "lowmemory"

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import CIMultiDict
 from opentelemetry import trace
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -20,7 +21,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from alerts.clock import SystemClock
 from service.telemetry.http_server import UPGRADE_SPAN, HTTPServerTelemetry
 from service.telemetry.instruments import Instruments
+from service.telemetry.late_spans import LatePolicy
 from service.telemetry.sampling import MessageSampling, create_sampler
+from service.telemetry.sampling_rules import SamplingRule
 from service.telemetry.spans import FinishedSpans
 
 TRACE = "0000000000000000000000000000000a"
@@ -53,7 +56,10 @@ class Server:
 
 @asynccontextmanager
 async def serve(
-    app: web.Application, ratio: float = 1.0, outermost: Middleware | None = None
+    app: web.Application,
+    ratio: float = 1.0,
+    outermost: Middleware | None = None,
+    sampling: MessageSampling | None = None,
 ) -> AsyncIterator[Server]:
     """Run an application on loopback with telemetry of the given sampling ratio."""
     finished, reader = FinishedSpans(), InMemoryMetricReader()
@@ -61,7 +67,7 @@ async def serve(
     tracers.add_span_processor(finished)
     meter = MeterProvider([reader], shutdown_on_exit=False).get_meter("test")
     instruments = Instruments.create(tracers.get_tracer("test"), meter)
-    telemetry = HTTPServerTelemetry(instruments, MessageSampling(ratio), SystemClock())
+    telemetry = HTTPServerTelemetry(instruments, sampling or MessageSampling(ratio), SystemClock())
     telemetry.install(app)
     if outermost is not None:
         app.middlewares.insert(0, outermost)
@@ -154,7 +160,7 @@ async def test_the_next_request_of_a_connection_starts_clean():
     assert text == "0" * 32
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/health", "/health/ready"])
+@pytest.mark.parametrize("path", ["/metrics", "/health", "/health/ready", "/-/healthy", "/-/ready"])
 async def test_scrapes_and_probes_leave_no_trace(path):
     """Metrics and health pages are neither traced nor measured."""
     app = web.Application()
@@ -165,6 +171,154 @@ async def test_scrapes_and_probes_leave_no_trace(path):
 
     assert server.finished.spans() == []
     assert server.durations() == []
+
+
+async def test_scrapes_are_traced_if_a_rule_names_them():
+    """A rule by name gives them a share; they stay unmeasured."""
+    app = web.Application()
+    app.router.add_get("/metrics", ok)
+    sampling = MessageSampling(1.0, rules=[SamplingRule(1.0, name="GET /metrics")])
+
+    async with serve(app, sampling=sampling) as server:
+        await server.client.get(f"{server.url}/metrics")
+
+    assert server.span().name == "GET /metrics"
+    assert server.durations() == []
+
+
+async def test_a_rule_is_about_a_route():
+    """The first rule that matches the name of the span gives the share."""
+    rules = [SamplingRule(1.0, name="GET /ok/*"), SamplingRule(0.0, name="GET *")]
+    sampling = MessageSampling(1.0, rules=rules)
+
+    async with serve(application(ok=ok, other=ok), sampling=sampling) as server:
+        await server.client.get(f"{server.url}/other/1")
+        await server.client.get(f"{server.url}/ok/1")
+
+    assert server.span().name == "GET /ok/{id}"
+
+
+def unlucky(*, errors: bool = True, slow_s: float = 0.0, rules=()) -> MessageSampling:
+    """Return a sampling that draws nothing, but sees how things end."""
+    late = LatePolicy(SystemClock(), errors=errors, slow_s=slow_s)
+    return MessageSampling(1e-9, rules=rules, late=late, random_source=lambda: 1.0)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("flags", ["", "00", "01"])
+async def test_an_unsampled_request_that_fails_is_told_of(flags):
+    """After its end, from its beginning, in its caller's trace if it has one; others are not."""
+    trace_id = "f" * 32  # outside of any share but all
+    headers = {"traceparent": f"00-{trace_id}-00000000000000bb-{flags}"} if flags else {}
+    async with serve(application(ok=ok, fail=fail), sampling=unlucky()) as server:
+        for path in ("ok/1", "nowhere", "fail/1"):
+            await server.client.get(f"{server.url}/{path}", headers=headers)
+
+    span = server.span()
+    assert (span.name, span.status.status_code) == ("GET /fail/{id}", StatusCode.ERROR)
+    assert (span.attributes or {})["gateway.sampling.reason"] == "error"
+    assert (span.parent is not None) is bool(flags)
+    assert span.parent is None or f"{span.parent.trace_id:032x}" == trace_id
+    assert span.start_time is not None and span.end_time is not None
+    assert span.start_time < span.end_time
+
+
+async def test_an_unsampled_request_that_is_slow_is_told_of():
+    """What takes longer than the setting says is recorded."""
+    async with serve(application(ok=ok), sampling=unlucky(slow_s=1e-9)) as server:
+        await server.client.get(f"{server.url}/ok/1")
+
+    assert (server.span().attributes or {})["gateway.sampling.reason"] == "slow"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        pytest.param(unlucky(errors=False), id="off"),
+        pytest.param(unlucky(rules=[SamplingRule(0.0, name="GET /fail/*")]), id="rule"),
+        pytest.param(MessageSampling(0.0), id="nothing is sampled"),
+    ],
+)
+async def test_failures_nobody_wants_are_not_told_of(sampling):
+    """With the setting off, a share of 0 by rule, or no sampling at all."""
+    async with serve(application(fail=fail), sampling=sampling) as server:
+        await server.client.get(f"{server.url}/fail/1")
+
+    assert server.finished.spans() == []
+
+
+async def stream(request: web.Request) -> web.StreamResponse:
+    """Answer with the current span's trace once the answer began."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    context = trace.get_current_span().get_span_context()
+    await response.write(f"{context.trace_id:032x}".encode())
+    await response.write_eof()
+    return response
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+async def test_a_stream_is_no_part_of_its_request(ratio):
+    """The span ends when the answer begins; what comes then is in no trace, nor the next request.
+
+    Not even if the request is not recorded.
+    """
+    async with serve(application(stream=stream, ok=ok), ratio=ratio) as server:
+        first = await server.client.get(f"{server.url}/stream/1", headers={"traceparent": PARENT})
+        streamed = await first.text()
+        spans = server.finished.spans()
+        second = await server.client.get(f"{server.url}/ok/1")
+        text = await second.text()
+
+    assert streamed == "0" * 32
+    assert [span.name for span in spans] == ["GET /stream/{id}"] * int(ratio)
+    assert (text == "0" * 32) is (ratio == 0.0)
+    assert text != TRACE
+
+
+BAD_CONTEXT = [
+    pytest.param([("traceparent", "nonsense")], "malformed", id="malformed"),
+    pytest.param([("traceparent", PARENT), ("traceparent", PARENT)], "repeated", id="twice"),
+    pytest.param(
+        [("traceparent", PARENT), ("tracestate", "a=" + "b" * 8000)],
+        "oversized_states",
+        id="giant state",
+    ),
+    pytest.param([("baggage", "a=" + "b" * 8000)], "baggage", id="baggage"),
+    pytest.param(
+        [("traceparent", PARENT)] + [("tracestate", "a=" + "b" * 1000)] * 7,
+        "oversized_states",
+        id="many states",
+    ),
+]
+
+
+@pytest.mark.parametrize(("headers", "count"), BAD_CONTEXT)
+async def test_bad_context_disturbs_nothing(headers, count):
+    """The request is answered, what is wrong is counted, and nothing of it is kept."""
+    sampling = MessageSampling(1.0)
+    async with serve(application(ok=ok), sampling=sampling) as server:
+        answer = await server.client.get(f"{server.url}/ok/1", headers=CIMultiDict(headers))
+        status = answer.status
+
+    assert (status, getattr(sampling.trace_parents.stats, count)) == (200, 1)
+    context = server.span().context
+    assert context is not None and not context.trace_state
+    assert len(server.span().to_json()) < 3000
+
+
+async def test_a_megabyte_of_baggage_is_refused():
+    """No header may be so long; the next request is answered as ever."""
+    async with serve(application(ok=ok)) as server:
+        baggage = {"baggage": "a=" + "b" * 1_000_000}
+        try:
+            refused = (await server.client.get(f"{server.url}/ok/1", headers=baggage)).status
+        except aiohttp.ClientError:  # cut off while it was still sending
+            refused = 400
+        answer = await server.client.get(f"{server.url}/ok/1")
+
+        assert (refused, answer.status) == (400, 200)
 
 
 async def test_an_unknown_path_has_no_route():

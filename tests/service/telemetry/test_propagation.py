@@ -7,6 +7,7 @@ import re
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from multidict import CIMultiDict, CIMultiDictProxy
 from opentelemetry.trace import SpanContext, TraceFlags
 
 from service.telemetry.propagation import (
@@ -19,6 +20,69 @@ from service.telemetry.propagation import (
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SPAN = "00f067aa0ba902b7"
 VALID = f"00-{TRACE}-{SPAN}-01"
+
+
+def of_headers(*headers: tuple[str, str]) -> tuple[str | None, str, TraceParents]:
+    """Return what is read from headers, and the counts."""
+    trace_parents = TraceParents()
+    traceparent, tracestate = trace_parents.of_headers(CIMultiDictProxy(CIMultiDict(headers)))
+    return traceparent, tracestate, trace_parents
+
+
+def test_trace_states_are_one_list():
+    """Several headers are joined in their order, as the specification says."""
+    traceparent, tracestate, _ = of_headers(
+        ("Traceparent", VALID), ("tracestate", "a=1"), ("tracestate", "b=2")
+    )
+
+    assert (traceparent, tracestate) == (VALID, "a=1,b=2")
+
+
+@pytest.mark.parametrize("other", [VALID, f"00-{TRACE}-{SPAN}-00", "nonsense"])
+def test_several_trace_parents_are_none(other):
+    """They contradict each other, or say the same twice: none is taken, and that is counted."""
+    traceparent, _, trace_parents = of_headers(("traceparent", VALID), ("TraceParent", other))
+
+    assert traceparent is None
+    assert trace_parents.stats.repeated == 1
+
+
+def test_a_trace_state_needs_a_trace_parent():
+    """Without one it says nothing."""
+    assert of_headers(("tracestate", "a=1"))[:2] == (None, "")
+
+
+def test_baggage_is_counted():
+    """It is not read, however long it is."""
+    traceparent, _, trace_parents = of_headers(
+        ("baggage", "a=" + "x" * 8000), ("traceparent", VALID)
+    )
+
+    assert traceparent == VALID
+    assert trace_parents.stats.baggage == 1
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"), [(511, True), (512, True), (513, False), (1_000_000, False)]
+)
+def test_a_giant_trace_state_is_dropped(length, kept):
+    """The trace goes on without it, and it is counted."""
+    trace_parents = TraceParents()
+    first = "a=" + "x" * 253
+    context = trace_parents.parse(VALID, f"{first},b=".ljust(length, "y"))
+
+    assert context is not None
+    assert bool(context.trace_state) is kept
+    assert trace_parents.stats.oversized_states == (not kept)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["traceparent", "tracestate", "baggage"]), st.text())))
+def test_whatever_headers_say_nothing_fails(headers):
+    """Reading headers, and parsing what they hold, raises nothing."""
+    traceparent, tracestate, trace_parents = of_headers(*headers)
+
+    if traceparent is not None:
+        trace_parents.parse(traceparent, tracestate)
 
 
 def test_a_valid_header_becomes_a_remote_span():

@@ -12,19 +12,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict, CIMultiDictProxy
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.sdk.trace import SpanProcessor
+from opentelemetry.trace import StatusCode
 
 from alerts.clock import ManualClock, SystemClock
 from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.series.store import SeriesStore
 from service.config.settings import Settings
+from service.telemetry.exposition import PROMETHEUS_TEXT, render
 from service.telemetry.instruments import CHANNEL_COUNT
 from service.telemetry.providers import Telemetry
 from service.telemetry.spans import FinishedSpans
+from tests.support.app import labels, readings
 from tests.support.exposition import parse_exposition
 from tests.support.otlp import Mode, OTLPReceiver
 
@@ -132,6 +136,28 @@ async def test_headers_are_sent_with_every_request():
     assert collector.headers["x-token"] == "secret"
 
 
+async def test_what_a_collector_says_is_measured():
+    """Whether it accepts, what it refused of a request, and how much may wait."""
+    async with OTLPReceiver() as collector, create(collector.url) as telemetry:
+        collector.rejected = 1
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        good = readings((await telemetry.collection.collect_now()).metrics)
+        collector.mode = "refuse"
+        telemetry.tracer.start_span("work").end()
+        await telemetry.flush()
+        bad = readings((await telemetry.collection.collect_now()).metrics)
+
+    traces = labels(gateway__telemetry__signal="traces")
+    assert good["gateway.telemetry.export.success"][traces] == 1
+    assert good["gateway.telemetry.rejected"][traces] == 1
+    assert good["gateway.telemetry.exported"][traces] == 1
+    assert bad["gateway.telemetry.export.success"][traces] == 0
+    assert bad["gateway.telemetry.dropped"][traces] == 1
+    assert bad["gateway.telemetry.queue.size"][traces] == 0
+    assert bad["gateway.telemetry.queue.capacity"][traces] == 2048
+
+
 async def test_nothing_configured_sends_and_records_nothing():
     """Without a collector there is no queue, no recorded span and no complaint, but metrics."""
     stream = io.StringIO()
@@ -155,6 +181,51 @@ async def test_a_consumer_in_the_process_is_reason_enough_to_record():
         span.end()
 
     assert [found.name for found in finished.trace(span.get_span_context().trace_id)] == ["message"]
+
+
+async def test_rules_of_the_settings_are_followed():
+    """A span by its name, a message by its channel, and the others as they are."""
+    finished = FinishedSpans()
+    rules = [{"name": "job *", "ratio": 0}, {"namespace": "chat", "ratio": 0}]
+    async with create(processors=[finished], sampling_rules=rules) as telemetry:
+        for name in ("job a", "check a"):
+            telemetry.tracer.start_span(name).end()
+        failed = telemetry.tracer.start_span("job b")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+
+    assert [span.name for span in finished.spans()] == ["check a"]
+    assert telemetry.sampling.rules.about("publish", "chat:*") == 0
+
+
+async def test_what_fails_reaches_the_collector_unsampled():
+    """With next to no sampling a span that failed is sent, with the reason, and no other."""
+    async with OTLPReceiver() as collector, create(collector.url, sampling=1e-9) as telemetry:
+        telemetry.tracer.start_span("good").end()
+        failed = telemetry.tracer.start_span("failed")
+        failed.set_status(StatusCode.ERROR)
+        failed.end()
+        span = await collector.span("failed")
+
+    assert span.attributes == {"gateway.sampling.reason": "error"}
+    assert [each.name for each in collector.spans] == ["failed"]
+
+
+async def test_bad_trace_context_is_counted_by_kind():
+    """The page of metrics says what was wrong with what peers sent."""
+    async with create() as telemetry:
+        parents = telemetry.sampling.trace_parents
+        parents.parse("nonsense")
+        parents.of_headers(CIMultiDictProxy(CIMultiDict(baggage="a=1")))
+        _, page = await telemetry.render_metrics("")
+
+    name = "gateway_telemetry_trace_parents_total"
+    counts = {
+        line.partition("}")[0].partition('error_type="')[2].strip('"'): line.split()[-1]
+        for line in page.decode().splitlines()
+        if line.startswith(name)
+    }
+    assert (counts["malformed"], counts["baggage"], counts["repeated"]) == ("1", "1", "0")
 
 
 async def test_the_disabled_sdk_does_nothing():
@@ -329,8 +400,10 @@ async def test_rules_and_page_show_the_same():
     async with create() as telemetry:
         telemetry.feed_series(store.source("self"), store.exemplars)
         telemetry.instruments.job_duration.record(0.2)
-        await telemetry.collection.collect_now()
-        _, page = await telemetry.render_metrics("")
+        collected = await telemetry.collection.collect_now()
+        kept = store.select([Matcher(MatchOp.EQUAL, "job", telemetry.service_name)]).labels
+    # As it was collected: later there may be series that were not there yet.
+    page = render(collected.families, PROMETHEUS_TEXT)
 
     target = {"job": telemetry.service_name, "instance": telemetry.instance}
     shown = {
@@ -338,7 +411,6 @@ async def test_rules_and_page_show_the_same():
         for family in parse_exposition(page.decode()).values()
         for name, labels, _, _ in family.samples
     }
-    kept = store.select([Matcher(MatchOp.EQUAL, "job", telemetry.service_name)]).labels
     assert set(kept) - shown == {Labels({"__name__": "up", **target})}
     assert shown <= set(kept)
 

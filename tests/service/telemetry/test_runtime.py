@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +14,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from alerts.clock import ManualClock, Timer
-from service.telemetry.instruments import EVENT_LOOP_LAG
+from service.telemetry.instruments import EVENT_LOOP_LAG, GC_PAUSE
+from service.telemetry.local_histograms import LocalHistogram
 from service.telemetry.observers import Observers
-from service.telemetry.runtime import LoopLagMonitor, ProcessReader
+from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 
 
 class LateClock(ManualClock):
@@ -57,6 +61,77 @@ def test_the_operating_system_is_asked():
     assert cpu["user"] == pytest.approx(os.times().user, abs=1.0)
 
 
+def test_what_the_process_uses_and_may_use():
+    """Threads, address space, open files and their limit are this process's own."""
+    process = ProcessReader(ManualClock())
+
+    ((before, _),) = process.threads()
+    done = threading.Event()
+    thread = threading.Thread(target=done.wait)
+    thread.start()
+    ((after, _),) = process.threads()
+    done.set()
+    thread.join()
+    ((files, _),) = process.open_files()
+    limits = list(process.open_files_limit())
+    virtual = [value for value, _ in process.virtual_memory()]
+    resident = [value for value, _ in process.resident_memory()]
+
+    assert after == before + 1
+    assert all(files < limit for limit, _ in limits)
+    assert virtual > resident or not resident
+
+
+def test_waits_and_page_faults_only_grow():
+    """Counts of the operating system, one series for each kind."""
+    process = ProcessReader(ManualClock())
+
+    switches = [
+        {item["process.context_switch.type"]: value for value, item in process.context_switches()}
+        for _ in range(2)
+    ]
+    faults = [
+        {item["system.paging.fault.type"]: value for value, item in process.page_faults()}
+        for _ in range(2)
+    ]
+
+    assert switches[0].keys() == {"voluntary", "involuntary"}
+    assert faults[0].keys() == {"minor", "major"}
+    for before, after in (switches, faults):
+        assert all(after[kind] >= before[kind] for kind in before)
+
+
+def test_collections_of_garbage_are_timed_by_generation():
+    """Each collection is one measurement of its generation, and none after the end."""
+    histogram = LocalHistogram(GC_PAUSE)
+    oldest = histogram.series({"cpython.gc.generation": "2"})
+
+    with GarbageMonitor(histogram):
+        gc.collect()
+        gc.collect()
+    gc.collect()
+
+    point = oldest.point(1, 2)
+    assert point is not None
+    assert point.count == 2
+    assert 0 < point.sum < 60
+
+
+async def test_tasks_are_counted_from_another_thread():
+    """Those that are not done, of the loop that was named."""
+    reader = LoopReader(asyncio.get_running_loop())
+    release = asyncio.Event()
+    ((before, _),) = reader.tasks()
+    waiting = [asyncio.create_task(release.wait()) for _ in range(3)]
+
+    ((during, _),) = await asyncio.to_thread(reader.tasks)
+
+    release.set()
+    await asyncio.gather(*waiting)
+    ((after, _),) = reader.tasks()
+    assert (during - before, after - before) == (3, 0)
+
+
 async def test_uptime_counts_from_the_start():
     """Uptime is the time since the reader was made."""
     clock = ManualClock()
@@ -78,7 +153,7 @@ def test_everything_is_registered():
 
     assert data is not None
     metrics = {item.name: item for item in data.resource_metrics[0].scope_metrics[0].metrics}
-    assert {"process.cpu.time", "process.uptime"} <= set(metrics)
+    assert {"process.cpu.time", "process.uptime", "process.thread.count"} <= set(metrics)
     assert len(metrics["cpython.gc.collections"].data.data_points) == 3
 
 

@@ -14,7 +14,7 @@ from opentelemetry.trace import Link, SpanContext, TraceFlags
 
 from alerts.clock import SystemClock
 from service.telemetry.propagation import format_traceparent
-from service.telemetry.sampling import MessageSampling, create_sampler, start_root_span
+from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.spans import FinishedSpans
 
 LOW = 1
@@ -105,8 +105,8 @@ def test_a_batch_is_recorded_when_a_message_in_it_is():
     sampled = SpanContext(1, 2, False, TraceFlags(TraceFlags.SAMPLED))
     unsampled = SpanContext(3, 4, False, TraceFlags(0))
 
-    start_root_span(tracer, "linked", links=[unsampled, sampled]).end()
-    start_root_span(tracer, "unlinked", links=[unsampled]).end()
+    tracer.start_span("linked", links=[Link(unsampled), Link(sampled)]).end()
+    tracer.start_span("unlinked", links=[Link(unsampled)]).end()
 
     assert [span.name for span in finished.spans()] == ["linked"]
 
@@ -132,17 +132,6 @@ def test_a_trace_passes_through_unrecorded():
     passed = trace.get_current_span(context).get_span_context()
     assert passed.trace_id == (7 << 64) | LOW
     assert not passed.trace_flags.sampled
-
-
-def test_a_root_span_ignores_the_current_span():
-    """A span started as a root has no parent even where another span is current."""
-    tracer, finished = recording_tracer(1.0)
-
-    with tracer.start_as_current_span("request"):
-        start_root_span(tracer, "job", attributes={"gateway.job.name": "a"}).end()
-
-    job = finished.spans()[0]
-    assert (job.name, job.parent) == ("job", None)
 
 
 async def test_a_timer_does_not_inherit_the_span_it_was_armed_in():

@@ -1,4 +1,4 @@
-"""The trace of a message as the demo draws it."""
+"""Traces as people see them on a terminal."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
     SpanKind,
+    StatusCode,
     TraceFlags,
     set_span_in_context,
 )
 from rich.console import Console
 
-from service.demo.spans import draw, linked_to
+from service.telemetry.span_trees import draw, linked_to
 from service.telemetry.spans import FinishedSpans
 
 PUBLISHER = SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1))
@@ -68,3 +69,45 @@ def test_a_trace_is_drawn_as_a_tree() -> None:
         "│   └── publish [chat]  PRODUCER  +1.00 ms, 3.00 ms  size=35",
         "└── linked batch: send  INTERNAL  +2.00 ms, 1.00 ms",
     ]
+
+
+def test_details_are_drawn_on_request() -> None:
+    """All attributes by their whole names, errors, events and links, and nothing twice."""
+    memory = FinishedSpans()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(memory)
+    span = provider.get_tracer("tests").start_span(
+        "GET /a",
+        Context(),
+        links=[Link(PUBLISHER)],
+        start_time=0,
+        attributes={"http.request.method": "GET", "url.path": "/[b]"},
+    )
+    span.add_event("exception", timestamp=2_000_000)
+    span.set_status(StatusCode.ERROR, "[no] luck")
+    span.end(3_000_000)
+    output = io.StringIO()
+    Console(file=output, width=200).print(draw(memory.spans(), is_detailed=True))
+
+    assert [line.rstrip() for line in output.getvalue().splitlines()][1:] == [
+        "└── GET /a  INTERNAL  +0.00 ms, 3.00 ms  url.path=/[b]",
+        "    ├── error: [no] luck",
+        "    ├── event exception  +2.00 ms",
+        f"    └── link to {1:032x} {2:016x}",
+    ]
+
+
+def test_a_deep_trace_is_drawn() -> None:
+    """However deep spans are nested, drawing them does not fail."""
+    memory = FinishedSpans()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(memory)
+    tracer = provider.get_tracer("tests")
+    parent = tracer.start_span("top", Context(), start_time=0)
+    for depth in range(1, 3000):
+        child = tracer.start_span("below", set_span_in_context(parent, Context()), start_time=depth)
+        parent.end(5000)
+        parent = child
+    parent.end(5000)
+
+    assert draw(sorted(memory.spans(), key=lambda span: span.start_time or 0)).children

@@ -1,4 +1,4 @@
-"""Requests to back ends and their answers, as bytes."""
+"""Answers of back ends, as bytes."""
 
 import json
 from base64 import b64encode
@@ -9,26 +9,26 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.gateway.codes import DisconnectError, ProtocolError
-from service.gateway.proxy_messages import (
-    AnswerError,
+from service.gateway.proxy_answers import (
     ConnectAnswer,
-    ProxyClient,
     PublishAnswer,
     RefreshAnswer,
     RPCAnswer,
-    encode_request,
     read_answer,
     read_connect,
     read_publish,
     read_refresh,
     read_rpc,
+    read_sub_refresh,
     read_subscribe,
     required,
 )
+from service.gateway.proxy_fields import AnswerError
 from service.gateway.tokens import ServerSubscription, SubscriptionGrant, SubscriptionOverride
 
-CLIENT = ProxyClient("9336a229", "56", meta=b'{"tier":"gold"}')
-READERS = [read_connect, read_publish, read_refresh, read_rpc, read_subscribe]
+READERS = [
+    read_connect, read_publish, read_refresh, read_rpc, read_sub_refresh, read_subscribe,
+]  # fmt: skip
 FIELDS = [
     "user", "expire_at", "info", "b64info", "data", "b64data", "channels", "subs", "meta",
     "override", "skip_history", "tags", "idempotency_key", "version", "version_epoch", "expired",
@@ -43,35 +43,6 @@ ODD = st.dictionaries(st.sampled_from(FIELDS), JSON | st.just({"value": True}), 
 
 def answered(read: Any, value: Any) -> Any:
     return required(value if isinstance(value, bytes) else json.dumps(value).encode(), read)
-
-
-def test_a_request_says_whose_it_is():
-    """With the fields of Centrifugo's format, and without those that are empty."""
-    body = encode_request(CLIENT, {"user": "56", "method": ""}, data=b'{"a":1}')
-
-    assert json.loads(body) == {
-        "client": "9336a229",
-        "transport": "websocket",
-        "protocol": "json",
-        "encoding": "json",
-        "user": "56",
-        "data": {"a": 1},
-    }
-
-
-def test_a_request_carries_meta_and_base64_where_settings_say_so():
-    """And only there."""
-    body = json.loads(encode_request(CLIENT, {}, data=b"[1]", binary=True, with_meta=True))
-
-    assert body["encoding"] == "binary"
-    assert (body["b64data"], body["meta"]) == (b64encode(b"[1]").decode(), {"tier": "gold"})
-    assert "data" not in body
-
-
-def test_null_is_data_and_absence_is_none():
-    """A method can be called with null, or with nothing."""
-    assert json.loads(encode_request(CLIENT, {}, data=b"null"))["data"] is None
-    assert "data" not in json.loads(encode_request(CLIENT, {}))
 
 
 @pytest.mark.parametrize(
@@ -134,6 +105,7 @@ def test_null_is_data_and_absence_is_none():
             {"expire_at": 5, "info": 1, "meta": {}},
             RefreshAnswer(False, 5, b"1", b"{}"),
         ),
+        (read_sub_refresh, {"expire_at": 5, "b64info": "MQ=="}, RefreshAnswer(False, 5, b"1")),
     ],
 )  # fmt: skip
 def test_results_are_read(read: Any, result: Any, wanted: Any):
@@ -192,6 +164,7 @@ def test_a_disconnect_is_passed_on(reason: str, wanted: str):
         (b'{"disconnect":{"code":4000,"reason":1}}', "reason is not a string"),
         (b'{"result":{"b64data":"%"}}', "b64data is no JSON"),
         (b'{"result":{"b64data":"AAAA"}}', "b64data is no JSON"),
+        (b'{"result":{"b64data":"\\u0080"}}', "b64data is no JSON"),
         (b'{"result":null}', "neither result nor error nor disconnect"),
         (b"{}", "neither result nor error nor disconnect"),
     ],

@@ -1,0 +1,1 @@
+"""Metrics of other services: OTLP over HTTP into the series store."""

@@ -1,0 +1,240 @@
+"""The SDK's OTLP exporters, reduced to what a queue needs.
+
+They block, retry what can be retried (429, 502, 503, 504 and gRPC's transient codes, after the
+time that a collector asks for) until their timeout is over, and are called from the queues'
+threads. What a collector takes only in part is read here: the exporters throw their answers away.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import requests
+from google.protobuf.message import DecodeError, Message
+from opentelemetry.exporter.otlp.proto.http import Compression as HTTPCompression
+from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
+    ExportMetricsServiceResponse,
+)
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
+from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+from service.telemetry.deltas import DeltaMetrics
+from service.telemetry.export import Signal
+from service.telemetry.otlp import Target
+
+_logger = logging.getLogger(__name__)
+
+OnRejected = Callable[[int], None]
+"""Told how many items a collector refused of a request it took."""
+
+_MESSAGE_LENGTH: Final = 200
+_RESPONSES: Final[dict[Signal, tuple[type[Message], str]]] = {
+    "traces": (ExportTraceServiceResponse, "rejected_spans"),
+    "metrics": (ExportMetricsServiceResponse, "rejected_data_points"),
+    "logs": (ExportLogsServiceResponse, "rejected_log_records"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """An SDK exporter reduced to what a queue needs.
+
+    Attributes:
+        export: Sends a batch and returns whether it was accepted; blocks.
+        shutdown: Aborts retries and closes connections; may block.
+    """
+
+    export: Callable[[list[Any]], bool]
+    shutdown: Callable[[], None]
+
+
+class PartialSuccess:
+    """Reads what collectors answer to requests that they took."""
+
+    def __init__(self, signal: Signal, on_rejected: OnRejected) -> None:
+        """Tell ``on_rejected`` of refused items of a signal."""
+        self._signal = signal
+        self._response, self._field = _RESPONSES[signal]
+        self._on_rejected = on_rejected
+
+    def read_http(self, answer: requests.Response, **_options: object) -> None:
+        """Read an HTTP answer; what is not OTLP in binary form says nothing."""
+        kind = answer.headers.get("Content-Type", "")
+        if answer.status_code != 200 or not kind.startswith("application/x-protobuf"):
+            return
+        try:
+            self.read(self._response.FromString(answer.content))
+        except DecodeError:
+            _logger.warning("The collector's answer to %s is not OTLP; it took them.", self._signal)
+
+    def read(self, response: Any) -> None:
+        """Read an answer: how many items were refused and why, or a warning."""
+        partial = response.partial_success
+        rejected: int = getattr(partial, self._field)
+        message = partial.error_message[:_MESSAGE_LENGTH]
+        if rejected > 0:
+            self._on_rejected(rejected)
+            _logger.warning("The collector refused %d of %s: %s", rejected, self._signal, message)
+        elif message:
+            _logger.warning("The collector warns about %s: %s", self._signal, message)
+
+
+def create_sender(signal: Signal, target: Target, on_rejected: OnRejected) -> Sender:
+    """Build the exporter of a signal.
+
+    Args:
+        signal: What it sends.
+        target: Where and how.
+        on_rejected: Told of items that were refused of requests that were taken.
+    """
+    partial = PartialSuccess(signal, on_rejected)
+    exporter: SpanExporter | MetricExporter | LogRecordExporter
+    if target.protocol == "grpc":
+        exporter = _grpc_exporter(signal, target, partial)
+    else:
+        exporter = _http_exporter(signal, target, partial)
+    return Sender(_export_of(exporter, target), exporter.shutdown)
+
+
+def _http_exporter(
+    signal: Signal, target: Target, partial: PartialSuccess
+) -> SpanExporter | MetricExporter | LogRecordExporter:
+    tls = target.tls
+    session = requests.Session()
+    session.hooks["response"].append(partial.read_http)
+    if tls.ca_file is not None:
+        # Else REQUESTS_CA_BUNDLE would win over what is set for telemetry.
+        session.proxies = requests.utils.get_environ_proxies(target.endpoint)
+        session.trust_env = False
+    arguments: dict[str, Any] = {
+        "endpoint": target.endpoint,
+        "headers": dict(target.headers),
+        "timeout": target.timeout_s,
+        "compression": (
+            HTTPCompression.Gzip if target.compression == "gzip" else HTTPCompression.NoCompression
+        ),
+        "certificate_file": _text(tls.ca_file),
+        "client_certificate_file": _text(tls.cert_file),
+        "client_key_file": _text(tls.key_file),
+        "session": session,
+    }
+    match signal:
+        case "traces":
+            return OTLPSpanExporter(**arguments)
+        case "metrics":
+            return OTLPMetricExporter(**arguments)
+        case "logs":
+            return OTLPLogExporter(**arguments)
+
+
+def _grpc_exporter(
+    signal: Signal, target: Target, partial: PartialSuccess
+) -> SpanExporter | MetricExporter | LogRecordExporter:
+    import grpc  # noqa: PLC0415 - an optional extra
+    from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415 - an optional extra
+        _log_exporter,
+        metric_exporter,
+        trace_exporter,
+    )
+
+    tls = target.tls
+    is_plain = target.endpoint.startswith("http://")
+    credentials = None
+    if not is_plain:
+        key_file = tls.key_file or tls.cert_file
+        credentials = grpc.ssl_channel_credentials(
+            root_certificates=tls.ca_file and tls.ca_file.read_bytes(),
+            private_key=key_file and key_file.read_bytes(),
+            certificate_chain=tls.cert_file and tls.cert_file.read_bytes(),
+        )
+    arguments: dict[str, Any] = {
+        "endpoint": target.endpoint,
+        "insecure": is_plain,
+        "credentials": credentials,
+        "headers": tuple(target.headers.items()),
+        "timeout": target.timeout_s,
+        "compression": (
+            grpc.Compression.Gzip
+            if target.compression == "gzip"
+            else grpc.Compression.NoCompression
+        ),
+    }
+    exporter: Any
+    match signal:
+        case "traces":
+            exporter = trace_exporter.OTLPSpanExporter(**arguments)
+        case "metrics":
+            exporter = metric_exporter.OTLPMetricExporter(**arguments)
+        case "logs":
+            exporter = _log_exporter.OTLPLogExporter(**arguments)
+    reading: SpanExporter | MetricExporter | LogRecordExporter = _reading_answers(exporter, partial)
+    return reading
+
+
+def _reading_answers(exporter: Any, partial: PartialSuccess) -> Any:
+    """Have a gRPC exporter's answers read.
+
+    It has no public place for that. It makes a client of ``_stub`` for each connection, also
+    when it connects again; the SDK's version is pinned, and a test tells when this breaks.
+    """
+    stub = exporter._stub  # noqa: SLF001
+
+    class ReadingStub:
+        def __init__(self, channel: object) -> None:
+            self._client = stub(channel)
+
+        def Export(self, request: object, **options: object) -> object:  # noqa: N802 - gRPC's name
+            response = self._client.Export(request=request, **options)
+            partial.read(response)
+            return response
+
+    exporter._stub = ReadingStub  # noqa: SLF001
+    exporter._channel.close()  # noqa: SLF001
+    exporter._initialize_channel_and_stub()  # noqa: SLF001
+    return exporter
+
+
+def _export_of(
+    exporter: SpanExporter | MetricExporter | LogRecordExporter, target: Target
+) -> Callable[[list[Any]], bool]:
+    """Return the exporter's export with one meaning of success."""
+    if isinstance(exporter, MetricExporter):
+        return _metric_export(exporter, target)
+    other = exporter
+    return lambda batch: (
+        other.export(batch)
+        in (
+            SpanExportResult.SUCCESS,
+            LogRecordExportResult.SUCCESS,
+        )
+    )
+
+
+def _metric_export(exporter: MetricExporter, target: Target) -> Callable[[list[MetricsData]], bool]:
+    deltas = None
+    if target.temporality != "cumulative":
+        deltas = DeltaMetrics(sums=target.temporality == "delta")
+
+    def export(batch: list[MetricsData]) -> bool:
+        for data in batch:
+            converted = data if deltas is None else deltas.since_accepted(data)
+            if exporter.export(converted) is not MetricExportResult.SUCCESS:
+                return False
+            if deltas is not None:
+                deltas.accept(data)
+        return True
+
+    return export
+
+
+def _text(path: object) -> str | None:
+    return None if path is None else str(path)
