@@ -16,6 +16,8 @@ import importlib.util
 import io
 import multiprocessing
 import os
+import selectors
+import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator
@@ -24,7 +26,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from aiohttp import web
-from fanout import DATA, read_everything
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
@@ -32,6 +33,13 @@ from service.app import App
 from service.config.settings import Settings
 from service.gateway.channels import ChannelRules
 
+DATA = b'{"text":"' + b"x" * 80 + b'"}'
+UPGRADE = (
+    b"GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+    b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+HELLO = b'{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"news"}}'
 ROUNDS = ("answer", "fail", "hang")
 TIMEOUT_S = 2.0
 FIRST_RUNS_S = 12.0
@@ -88,6 +96,25 @@ def serve_targets(control: Connection) -> None:
     asyncio.run(serve())
 
 
+def read_everything(port: int, number: int, control: Connection) -> None:
+    """Subscribe as often as wanted and throw away what comes, until a word comes."""
+    selector = selectors.DefaultSelector()
+    for _ in range(number):
+        peer = socket.create_connection(("127.0.0.1", port))
+        peer.sendall(UPGRADE)
+        peer.sendall(bytes([0x81, 0x80 | len(HELLO)]) + b"\0\0\0\0" + HELLO)
+        peer.setblocking(False)
+        selector.register(peer, selectors.EVENT_READ)
+    selector.register(control, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is control:
+                return
+            assert isinstance(key.fileobj, socket.socket)
+            if not key.fileobj.recv(1 << 20):
+                selector.unregister(key.fileobj)
+
+
 def settings(directory: str, port: int, options: argparse.Namespace) -> Settings:
     """Return settings of as many checks as wanted, all at one server."""
     interval = f"{options.interval}s"
@@ -103,7 +130,13 @@ def settings(directory: str, port: int, options: argparse.Namespace) -> Settings
     return Settings.model_validate(
         {
             "service": {"data_dir": Path(directory) / "data"},
-            "gateway": {"port": 0, "allow_anonymous": True},
+            # Subscribers only read: they answer no ping.
+            "gateway": {
+                "port": 0,
+                "allow_anonymous": True,
+                "ping_interval": "1h",
+                "idle_timeout": "3h",
+            },
             "operations": {"port": 0},
             "health": {"checks": checks, "max_concurrent": 2 * options.checks},
             "telemetry": {"log_level": "error"},
