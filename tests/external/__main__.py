@@ -19,7 +19,7 @@ from tests.external.child import end
 from tests.external.programs import HERE, PROGRAMS, UnavailableError, cache_folder
 
 INSTALL_TIMEOUT_S: Final = 660.0
-TESTS_TIMEOUT_S: Final = 240.0
+TESTS_TIMEOUT_S: Final = 360.0
 
 
 async def main(arguments: Sequence[str]) -> int:

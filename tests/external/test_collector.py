@@ -125,6 +125,7 @@ async def test_metrics_are_written_to_prometheus(
         program("prometheus") / "prometheus",
         "--web.enable-remote-write-receiver",
         f"--web.listen-address=127.0.0.1:{port}",
+        f"--config.file={tmp_path / 'prometheus.yml'}",
         f"--storage.tsdb.path={tmp_path / 'tsdb'}",
     )
     async with running(*command, folder=tmp_path):
