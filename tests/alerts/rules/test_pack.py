@@ -98,6 +98,7 @@ BATCH = series("gateway_batch_failed_total", gateway_batcher_name="channels")
 DROPPED = series("gateway_telemetry_dropped_total", gateway_telemetry_signal="traces")
 TRACES_SENT = series("gateway_telemetry_export_success", gateway_telemetry_signal="traces")
 LOGS_SENT = series("gateway_telemetry_export_success", gateway_telemetry_signal="logs")
+BROKER = series("gateway_broker_away")
 WAITING = series("gateway_pool_waiting", gateway_pool_name="http")
 QUEUE = series("gateway_notification_queue_size")
 LIMIT = series("gateway_connection_limit")
@@ -125,6 +126,7 @@ CLOSING = series("gateway_connection_count", gateway_connection_state="closing")
         ("NotificationsFail", {FAILED: grows(1)}, 2),
         ("NotificationsFail", {FAILED: appears(20)}, 21),
         ("NotificationsStuck", {QUEUE: constant(3)}, 12),
+        ("BrokerAway", {BROKER: constant(1)}, 2),
         ("CollectorAway", {TRACES_SENT: constant(0), LOGS_SENT: constant(0)}, 6),
         ("TelemetryDropped", {DROPPED: grows(1)}, 7),
     ],
@@ -147,6 +149,8 @@ async def test_fires(alert: str, values: dict[Labels, Value], minutes: int) -> N
         ({CLOSED: appears(2)}, 8),
         ({BATCH: constant(3)}, 16),
         (lag(0.005), 6),
+        ({BROKER: lambda minute: float(minute % 1 == 0)}, 5),
+        ({BROKER: constant(0)}, 5),
         ({WAITING: lambda minute: float(minute % 1 == 0)}, 5),
         ({MISSED: constant(4)}, 5),
         ({JOBS: constant(4)}, 5),
@@ -192,5 +196,5 @@ def test_metrics_exist() -> None:
 
     named = {name for group in groups for rule in group.rules for name in rule.query.metric_names}
 
-    assert len(named) == 14
+    assert len(named) == 15
     assert named <= known
