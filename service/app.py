@@ -57,6 +57,7 @@ from service.jobs import JobError
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.log_api import log_routes
+from service.memory import set_aside_what_stays
 from service.observation import (
     AlertObservation,
     JobObservation,
@@ -79,6 +80,8 @@ _LOG: Final = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
 _ROLL_UP_INTERVAL_S: Final = 3600.0
+_SETTLED_AFTER_S: Final = 30.0
+"""By then every check has run and its metrics were collected."""
 
 
 class App:
@@ -580,8 +583,12 @@ async def serve(
     app = App(settings, environment=os.environ, reread=reread, locate=locate)
     async with app, asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
+        settling = tasks.create_task(
+            set_aside_what_stays(SystemClock(), _SETTLED_AFTER_S), name="set aside what stays"
+        )
         await stop.wait()
         reloading.cancel()
+        settling.cancel()
         # Before the log says so, for who reads it and insists. Left to the kernel: an exception at
         # any place of the code that stops the parts would be one more reason to stop them in order.
         for number in (signal.SIGTERM, signal.SIGINT):
