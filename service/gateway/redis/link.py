@@ -41,6 +41,8 @@ _MAX_WRITE: Final = 512
 """Commands of one write at most, so that answers are read in between."""
 _FIRST_BACKOFF_S: Final = 0.05
 _ASKING: Final[Command] = ("ASKING",)
+_READ_ONLY: Final = "-READONLY "
+"""Redis before 7 wraps what a command of a script is refused with into an error of its own."""
 
 
 class CommandError(Exception):
@@ -171,16 +173,20 @@ class Link:
 
     async def aclose(self) -> list[Call]:
         """Wait a moment for what is on its way, close the connection, return what was not sent."""
-        with suppress(TimeoutError):
-            async with Deadline(self._clock, self._options.timeout_s):
-                while not self.fault and len(self):
-                    await asyncio.wait([(self._queue or self._again or self._sent)[-1].answer])
-        self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self._sent:
-            self._sent.popleft().fail("lost", "the connection was closed before the answer came")
+        try:
+            with suppress(TimeoutError):
+                async with Deadline(self._clock, self._options.timeout_s):
+                    while not self.fault and len(self):
+                        await asyncio.wait([(self._queue or self._again or self._sent)[-1].answer])
+        finally:
+            self._closed = True
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            while self._sent:
+                self._sent.popleft().fail(
+                    "lost", "the connection was closed before the answer came"
+                )
         return [*self._again, *self._queue]
 
     def __len__(self) -> int:
@@ -268,7 +274,7 @@ class Link:
             self._filled.set()
         elif isinstance(error, AskError | ClusterDownError | TryAgainError):
             self._owner.misplaced(call, error)
-        elif isinstance(error, ReadOnlyError):
+        elif isinstance(error, ReadOnlyError) or _READ_ONLY in str(error):
             self._owner.misplaced(call, error)
             raise RedisConnectionError("the server is not the master any more") from error
         else:

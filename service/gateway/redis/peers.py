@@ -126,7 +126,7 @@ class RedisPeers:
             return []
         number = next(self._numbers)
         answers = self._answers[number] = asyncio.Queue()
-        results: list[Result] = []
+        results: dict[str, Result] = {}
         try:
             await self._send(number, method, request)
             with suppress(TimeoutError):
@@ -134,10 +134,10 @@ class RedisPeers:
                     while missing:
                         uid, result = await answers.get()
                         missing.discard(uid)
-                        results.append(result)
+                        results[uid] = result
         finally:
             del self._answers[number]
-        return results
+        return list(results.values())
 
     def received(self, message: bytes) -> None:
         """Take a message of another process, or one of ours that comes back."""
@@ -145,7 +145,7 @@ class RedisPeers:
             body = decode(message)
         except JSONError:
             body = None
-        if not isinstance(body, dict) or not isinstance(body.get("from"), str):
+        if not _is_readable(body):
             self._stats.unreadable += 1
             return
         if body["from"] == self.uid:
@@ -193,3 +193,13 @@ class RedisPeers:
             with suppress(CommandError):  # counted by the router, and tried again
                 await self._router.call(_PARTITION, *arguments, script=ENTER)
             await self._clock.sleep(_RENEW_S)
+
+
+def _is_readable(body: object) -> bool:
+    """Whether a message has the form that processes give theirs, whatever they ask for."""
+    return (
+        isinstance(body, dict)
+        and isinstance(body.get("from"), str)
+        and isinstance(body.get("id", 0), int)
+        and isinstance(body.get("method", ""), str)
+    )

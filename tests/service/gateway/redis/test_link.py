@@ -238,17 +238,47 @@ async def test_what_belongs_elsewhere_is_given_back():
         assert await asked.answer == 5
 
 
-async def test_a_master_that_was_demoted_is_left():
+@pytest.mark.parametrize(
+    "error",
+    [
+        ReadOnlyError("a replica"),
+        # Redis 6.2 says it so of a script.
+        ResponseError(
+            "Error running script (call to f_1b3): @user_script:9: @user_script: 9: "
+            "-READONLY You can't write against a read only replica."
+        ),
+    ],
+    ids=["command", "script"],
+)
+async def test_a_master_that_was_demoted_is_left(error):
     """What it did not execute is given back."""
     async with World() as world:
         call = world.ask("A")
         await world.clock.settle()
-        await world.reply(ReadOnlyError("a replica"))
+        await world.reply(error)
 
         assert [each for each, _ in world.given_back] == [call]
         assert "not the master any more" in world.link.fault
         await world.clock.advance(1)
         assert len(world.servers) == 2
+
+
+async def test_an_end_that_is_cancelled_leaves_nothing_behind():
+    """Whoever waits for the last answers may be told to stop waiting."""
+    world = World()
+    world.link.start()
+    await world.clock.settle()
+    call = world.ask("A")
+    await world.clock.settle()
+    closing = asyncio.create_task(world.link.aclose())
+    await world.clock.settle()
+    closing.cancel()
+    await asyncio.wait([closing])
+
+    assert closing.cancelled()
+    assert world.server.closed
+    with pytest.raises(CommandError, match="closed before the answer came"):
+        await call.answer
 
 
 async def test_what_is_left_at_the_end_is_returned():

@@ -100,11 +100,14 @@ async def test_nonsense_among_processes_is_left_out(server):
         stats = broker_of(other).redis_stats
         for message in ("x", "[]", "{}", '{"from":1}'):
             server.command("PUBLISH", topic, message)
+        for body in ('"result":1,"id":[]', '"method":[],"request":{}', '"method":{},"id":{}'):
+            server.command("PUBLISH", topic, f'{{"from":"x",{body}}}')
         for body in ('"method":"eval","request":{}', '"method":"disconnect","request":1'):
             server.command("PUBLISH", topic, f'{{"from":"x",{body}}}')
         bad = '{"from":"x","method":"disconnect","request":{"disconnect":{"code":1}}}'
         server.command("PUBLISH", topic, bad)
-        await until(lambda: stats.unreadable == 4)
+        await until(lambda: stats.unreadable == 7)
         await one.api("disconnect", {"user": ""})
 
         assert (await client.closed())[0] == 3503
+        assert stats.reconnects == 0
