@@ -54,14 +54,21 @@ if ARGV[2] ~= '0' then
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
 end
 local place = offset .. ' ' .. epoch
-redis.call(ARGV[7], ARGV[8], 'p' .. place .. ' ' .. ARGV[9] .. '\\n' .. body)
 if ARGV[6] ~= '0' then
   redis.call('SET', KEYS[3], place, 'PX', ARGV[6])
 end
+local sent = redis.pcall(ARGV[7], ARGV[8], 'p' .. place .. ' ' .. ARGV[9] .. '\\n' .. body)
+if type(sent) == 'table' and sent.err then
+  redis.call('DEL', KEYS[3])
+  return sent
+end
 return {0, place}
 """)
-"""Keeps a publication, sends it, and remembers the result of its key; returns whether it was known
-and its place, ``offset epoch``, which is one space for a publication that is not kept."""
+"""Keeps a publication, remembers the result of its key, and sends it; returns whether it was known
+and its place, ``offset epoch``, which is one space for a publication that is not kept.
+
+Sending comes last, because Redis may refuse to write, when it is full or not the master any more,
+and what was sent cannot be taken back."""
 
 READ: Final = _script("""
 -- KEYS: position, stream

@@ -252,6 +252,43 @@ async def test_a_stream_that_lost_its_newest_is_gone_on_from(server):
         assert (await client.reply())["push"]["pub"] == {"data": "again", "offset": 2}
 
 
+async def test_what_redis_has_no_room_for_is_not_sent(own_server):
+    """Whoever repeats it with its key has it published once."""
+    async with two_gateways(own_server, namespaces=[{"name": "bare"}]) as (one, other):
+        async with other.client() as client:
+            await client.subscribe("news")
+            await client.subscribe("bare:a")
+            own_server.command("CONFIG", "SET", "maxmemory", "1")
+            requests = [
+                {"channel": channel, "data": channel, "idempotency_key": "k"}
+                for channel in ("news", "bare:a")
+            ]
+            refused = [await one.api("publish", request) for request in requests]
+            own_server.command("CONFIG", "SET", "maxmemory", "0")
+            accepted = [await one.api("publish", request) for request in requests]
+            await one.publish("bare:a", "end")
+
+            assert [answer["error"]["code"] for answer in refused] == [100, 100]
+            assert [answer["result"].get("offset") for answer in accepted] == [1, None]
+            assert {await client.published() for _ in range(2)} == {"news", "bare:a"}
+            assert await client.published() == "end"
+
+
+async def test_what_may_not_be_sent_is_not_taken_for_sent(own_server):
+    """A repetition of what the rights did not allow is published when they do."""
+    async with two_gateways(own_server, namespaces=[{"name": "bare"}]) as (one, other):
+        async with other.client() as client:
+            await client.subscribe("bare:a")
+            own_server.command("ACL", "SETUSER", "default", "-publish")
+            request = {"channel": "bare:a", "data": 1, "idempotency_key": "k"}
+            refused = await one.api("publish", request)
+            own_server.command("ACL", "SETUSER", "default", "+publish")
+            await one.api("publish", request)
+
+            assert refused["error"]["code"] == 100
+            assert await client.published() == 1
+
+
 async def test_what_others_write_into_a_topic_is_left_out(server):
     """It is counted, and what comes behind it is delivered."""
     async with two_gateways(server) as (one, other), other.client() as client:
