@@ -112,6 +112,7 @@ class Channel:
 
     __slots__ = (
         "batcher",
+        "brought",
         "has_events",
         "held",
         "joining",
@@ -141,6 +142,9 @@ class Channel:
         # that one comparison for each publication is enough.
         self.positioned: dict[Subscriber, None] = {}
         self.position: StreamPosition | None = None
+        # Offset of the last publication that came by itself, 0 while the position was only read:
+        # what was on its way then comes still, and must be told from numbers that are given again.
+        self.brought = 0
         # Subscribers that are told who comes and goes, and whether such news wait in the batch.
         self.listeners: dict[Subscriber, None] = {}
         self.has_events = False

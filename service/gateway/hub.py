@@ -120,8 +120,9 @@ class Hub:
             if channel.position != held.position:
                 # Of two epochs, the one that came by itself is the newer.
                 raise DisconnectError(INSUFFICIENT_STATE, "history of an epoch that has ended")
-            self._lose_positions(channel)
-            channel.position = top
+            self._go_on_from(channel, top)
+        elif channel.position == held.position and channel.position.offset > top.offset:
+            self._go_on_from(channel, top)  # the stream lost its newest publications
         later = held.behind(top)
         offset = later[-1].offset if later else top.offset
         del channel.held[subscriber]
@@ -222,8 +223,7 @@ class Hub:
         """Go on from a position before the one a channel had, because its stream lost some."""
         channel = self._channels.get(name)
         if channel is not None:
-            self._lose_positions(channel)
-            channel.position = position
+            self._go_on_from(channel, position)
 
     def flush(self) -> None:
         """Send what waits in any channel."""
@@ -296,16 +296,23 @@ class Hub:
 
     def _advance(self, channel: Channel, position: StreamPosition) -> bool:
         """Move a channel on to a publication; False when it had been there before."""
-        last = channel.position
+        last, brought = channel.position, channel.brought
+        channel.brought = position.offset
         if last is not None and last.epoch == position.epoch:
-            if position.offset <= last.offset:
+            if brought < position.offset <= last.offset:
                 return False
-            if position.offset > last.offset + 1:
+            # What comes a second time is another publication: the stream lost some of its newest.
+            if position.offset != last.offset + 1:
                 self._lose_positions(channel)
         elif last is not None:
             self._lose_positions(channel)
         channel.position = position
         return True
+
+    def _go_on_from(self, channel: Channel, position: StreamPosition) -> None:
+        """Have a channel be where its stream was found, which was not where it had got to."""
+        self._lose_positions(channel)
+        channel.position, channel.brought = position, 0
 
     def _lose_positions(self, channel: Channel) -> None:
         lost = tuple(channel.positioned)

@@ -232,6 +232,14 @@ async def test_scripts_that_redis_forgot_are_sent_again(server):
         assert len([await client.published() for _ in range(20)]) == 20
 
 
+async def lose_the_newest(server, running):
+    """Have the stream forget all but its first publication, as after a crash."""
+    keys = broker_of(running)._keys
+    async with server.client() as redis:
+        await redis.hset(keys.of("position", "news"), "offset", "1")
+        await redis.delete(keys.of("stream", "news"))
+
+
 async def test_a_stream_that_lost_its_newest_is_gone_on_from(server):
     """As after a crash without its last writes: the numbers are given again, nobody is left out."""
     async with two_gateways(server) as (one, other), other.client() as client:
@@ -239,17 +247,45 @@ async def test_a_stream_that_lost_its_newest_is_gone_on_from(server):
         for number in range(3):
             await publish(one, number)
             assert await client.published() == number
-        keys = broker_of(one)._keys
-        async with server.client() as redis:
-            await redis.hset(keys.of("position", "news"), "offset", "1")
-            await redis.xtrim(keys.of("stream", "news"), maxlen=0)
-            await redis.delete(keys.of("stream", "news"))
+        await lose_the_newest(server, one)
         server.command("CLIENT", "KILL", "TYPE", "pubsub")
 
         assert (await client.reply())["push"]["unsubscribe"]["code"] == 2500
         assert (await client.call(subscribe={"channel": "news"}))["subscribe"]["offset"] == 1
         await publish_through(one, "again")
         assert (await client.reply())["push"]["pub"] == {"data": "again", "offset": 2}
+
+
+async def test_a_number_that_is_given_again_is_noticed_at_once(server):
+    """Without a look at the positions, and whoever comes back goes on from there."""
+    async with two_gateways(server) as (one, other), other.client() as client:
+        await client.subscribe("news")
+        for number in range(3):
+            await publish(one, number)
+            assert await client.published() == number
+        await lose_the_newest(server, one)
+        await publish(one, "again")
+
+        assert (await client.reply())["push"]["unsubscribe"]["code"] == 2500
+        assert (await client.call(subscribe={"channel": "news"}))["subscribe"]["offset"] == 2
+        await publish(one, "more")
+        assert (await client.reply())["push"]["pub"] == {"data": "more", "offset": 3}
+
+
+async def test_who_comes_while_numbers_are_given_again_misses_nothing(server):
+    """The others are told to come back by its arrival."""
+    async with two_gateways(server) as (one, other):
+        async with other.client() as client, other.client() as late:
+            await client.subscribe("news")
+            for number in range(3):
+                await publish(one, number)
+                assert await client.published() == number
+            await lose_the_newest(server, one)
+            assert (await late.call(subscribe={"channel": "news"}))["subscribe"]["offset"] == 1
+            await publish(one, "again")
+
+            assert (await late.reply())["push"]["pub"] == {"data": "again", "offset": 2}
+            assert (await client.reply())["push"]["unsubscribe"]["code"] == 2500
 
 
 async def test_what_redis_has_no_room_for_is_not_sent(own_server):
