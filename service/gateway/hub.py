@@ -116,18 +116,19 @@ class Hub:
         held = channel.held.get(subscriber) if channel is not None else None
         if channel is None or held is None:
             return []
-        if channel.position is None or channel.position.epoch != top.epoch:
-            if channel.position != held.position:
+        position = channel.position
+        if position is None or position.epoch != top.epoch:
+            if position != held.position:
                 # Of two epochs, the one that came by itself is the newer.
                 raise DisconnectError(INSUFFICIENT_STATE, "history of an epoch that has ended")
             self._go_on_from(channel, top)
-        elif channel.position == held.position and channel.position.offset > top.offset:
+        elif position == held.position and position.offset > top.offset:
             self._go_on_from(channel, top)  # the stream lost its newest publications
         later = held.behind(top)
         offset = later[-1].offset if later else top.offset
         del channel.held[subscriber]
         channel.positioned[subscriber] = None
-        if channel.batcher.pending or channel.position.offset < offset:
+        if channel.batcher.pending or (channel.position or top).offset < offset:
             channel.joining[subscriber] = Joining(held.seen, offset, channel.sequence)
         else:
             channel.subscribers[subscriber] = None

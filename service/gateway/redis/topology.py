@@ -95,10 +95,11 @@ class SentinelTopology:
         connection = await _opened(
             RedisConnection(endpoint, self._address, timeout_s=self._timeout_s)
         )
-        role = await connection.ask(("ROLE",))
-        if not isinstance(role, list) or role[0] != b"master":
+        try:
+            await _require_master(connection)
+        except BaseException:
             await connection.close()
-            raise RedisConnectionError(f"{endpoint} is not the master any more")
+            raise
         return connection
 
     async def refresh(self) -> None:
@@ -203,6 +204,14 @@ def topology_of(address: RedisAddress, *, timeout_s: float, clock: Clock) -> Top
 def _endpoint(node: str) -> Endpoint:
     host, _, port = node.rpartition(":")
     return Endpoint(host, int(port))
+
+
+async def _require_master(connection: RedisConnection) -> None:
+    role = await connection.ask(("ROLE",))
+    if isinstance(role, ResponseError):
+        raise role
+    if role[0] != b"master":
+        raise RedisConnectionError(f"{connection.endpoint} is not the master any more")
 
 
 async def _opened(connection: RedisConnection) -> RedisConnection:
