@@ -328,6 +328,7 @@ class RedisBroker:
 
     def _on_change(self) -> None:
         self._reception.reassign()
+        self._presence.renew_soon()  # what nobody waits for may have been lost with a connection
 
     async def _call(
         self, channel: str, *arguments: Argument, script: Script | None = None

@@ -7,7 +7,6 @@ themselves.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import islice
@@ -22,8 +21,6 @@ from service.gateway.redis.link import CommandError
 from service.gateway.redis.router import Router
 from service.gateway.redis.scripts import ENTER, LEAVE, PRESENT, Keys
 from service.gateway.redis.topology import partition_of
-
-_LOG: Final = logging.getLogger(__name__)
 
 _RENEWALS_IN_A_LIFE: Final = 2.4
 """How often an entry is renewed before it would end."""
@@ -94,26 +91,25 @@ class SharedPresence:
                 async with Deadline(self._clock, self._ttl_s / _RENEWALS_IN_A_LIFE):
                     await self._due.wait()
             self._due.clear()
-            try:
-                await self._renew()
-            except CommandError as error:
-                # Whoever renews next finds all of them here still.
-                _LOG.warning("who is in which channel was not renewed: %s", error)
+            for channel in self._own.channels():
+                # Counted and told by the router; whoever renews next finds all of them here still.
+                with suppress(CommandError):
+                    await self._renew(channel)
 
-    async def _renew(self) -> None:
-        for channel in self._own.channels():
-            partition, keys = self._place(channel)
-            clients = self._own.of(channel)
-            names = iter(clients)
-            while chunk := list(islice(names, _MAX_CLIENTS)):
-                # Read again: who left while the chunk before was sent must stay away.
-                present = self._own.of(channel)
-                pairs: list[Argument] = []
-                for client_id in chunk:
-                    if client_id in present:
-                        pairs += [client_id, _packed(present[client_id])]
-                if pairs:
-                    await self._router.ask(partition, *keys, self._ttl_ms(), *pairs, script=ENTER)
+    async def _renew(self, channel: str) -> None:
+        partition, keys = self._place(channel)
+        if self._router.fault_at(partition):
+            return  # renewed when its server is back, and the others need not wait for that
+        names = iter(self._own.of(channel))
+        while chunk := list(islice(names, _MAX_CLIENTS)):
+            # Read again: who left while the chunk before was sent must stay away.
+            present = self._own.of(channel)
+            pairs: list[Argument] = []
+            for client_id in chunk:
+                if client_id in present:
+                    pairs += [client_id, _packed(present[client_id])]
+            if pairs:
+                await self._router.call(partition, *keys, self._ttl_ms(), *pairs, script=ENTER)
 
     def _place(self, channel: str) -> tuple[int, tuple[Argument, ...]]:
         keys = (2, self._keys.of("clients", channel), self._keys.of("ends", channel))

@@ -28,9 +28,10 @@ from service.telemetry.local_histograms import HistogramSeries
 
 _LOG: Final = logging.getLogger(__name__)
 
-_MAX_ATTEMPTS: Final = 8
 _RETRY_S: Final = 0.1
 """Pause before a server that could not serve a command just now is asked again, about."""
+_REDIRECTS_AT_ONCE: Final = 2
+"""Redirections of a command that are followed without such a pause."""
 _POSTED_ABOVE: Final = 4
 """Commands nobody waits for are dropped when so many times the bound are on their way."""
 
@@ -107,6 +108,11 @@ class Router:
         """Why a server cannot be reached; empty when all can."""
         return next((link.fault for link in tuple(self._links.values()) if link.fault), "")
 
+    def fault_at(self, partition: int) -> str:
+        """Return why the server of a partition cannot be reached; empty when it can."""
+        link = self._links.get(self._topology.node(partition))
+        return link.fault if link is not None else ""
+
     async def call(
         self, partition: int, *arguments: Argument, script: Script | None = None
     ) -> Reply:
@@ -156,7 +162,8 @@ class Router:
     def misplaced(self, call: Call, error: ResponseError) -> None:
         """Take a call that a server did not execute, because another one has its keys."""
         call.attempts += 1
-        if call.attempts > _MAX_ATTEMPTS or self._closed:
+        late = self._clock.monotonic() - call.asked_at >= self._options.timeout_s
+        if late or self._closed:
             call.fail("refused", f"no server took a command: {error}")
             return
         self._start(self._resend(call, error))
@@ -195,15 +202,15 @@ class Router:
             raise
 
     async def _resend(self, call: Call, error: ResponseError) -> None:
-        node = self._topology.node(call.partition)
+        redirected = isinstance(error, AskError)
+        if not redirected or call.attempts > _REDIRECTS_AT_ONCE:
+            await self._clock.sleep(self._random.uniform(_RETRY_S / 2, _RETRY_S))
         if isinstance(error, MovedError):
             await self.refresh()
-            node = self._topology.node(call.partition)
-        elif isinstance(error, AskError):
+        node = self._topology.node(call.partition)
+        if isinstance(error, AskError) and not isinstance(error, MovedError):
             call.asking = True
             node = f"{error.host}:{error.port}"
-        else:
-            await self._clock.sleep(self._random.uniform(_RETRY_S / 2, _RETRY_S))
         if self._closed:
             call.fail("away", "the broker is closed")
         else:

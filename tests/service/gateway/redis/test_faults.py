@@ -220,6 +220,24 @@ async def test_a_gap_after_which_nothing_comes_is_found(own_server):
         assert (await client.reply())["push"]["unsubscribe"]["code"] == 2500
 
 
+async def test_a_channel_that_cannot_be_renewed_takes_no_other_with_it(own_server):
+    """Presence that Redis forgot is there again with the connection."""
+    async with two_gateways(own_server) as (one, other), other.client() as client:
+        for channel in "ab":
+            await client.subscribe(channel)
+        before = (await one.api("presence", {"channel": "b"}))["result"]["presence"]
+        own_server.command("FLUSHALL")
+        own_server.command("SET", broker_of(one)._keys.of("clients", "a"), "of another kind")
+        own_server.command("CLIENT", "KILL", "TYPE", "normal")
+        found: object = {}
+        async with asyncio.timeout(10):
+            while not found:
+                answer = await one.api("presence", {"channel": "b"})
+                found = answer.get("result", {"presence": {}})["presence"]
+
+        assert found == before
+
+
 async def test_scripts_that_redis_forgot_are_sent_again(server):
     """Nobody notices."""
     async with two_gateways(server) as (one, other), other.client() as client:
