@@ -38,7 +38,7 @@ class GatewayObservation:
 
     def register(self, observers: Observers) -> None:
         """Have every count of the gateway read at each collection."""
-        stats, batcher, streams = self._stats, self._batcher, self._streams
+        stats, batcher = self._stats, self._batcher
         observe = observers.observe
         observe(instruments.CONNECTION_COUNT, self._count)
         observe(instruments.CONNECTION_LIMIT, self._limit)
@@ -59,10 +59,6 @@ class GatewayObservation:
         observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
         observe(instruments.MESSAGE_DROPPED, self._dropped)
         observe(instruments.MESSAGE_CONFLATED, lambda: [(stats.conflated, {})])
-        observe(instruments.HISTORY_COUNT, lambda: [(streams.items, {})])
-        observe(instruments.HISTORY_USAGE, lambda: [(streams.bytes, {})])
-        observe(instruments.HISTORY_LIMIT, lambda: [(self._history_limit, {})])
-        observe(instruments.HISTORY_EVICTED, lambda: [(streams.evicted, {})])
         observe(
             instruments.RECOVERIES,
             lambda: [
@@ -92,6 +88,15 @@ class GatewayObservation:
 
         if self._broker is not None:
             self._register_broker(observers, self._broker)
+        else:
+            self._register_history(observers)
+
+    def _register_history(self, observers: Observers) -> None:
+        streams, observe = self._streams, observers.observe
+        observe(instruments.HISTORY_COUNT, lambda: [(streams.items, {})])
+        observe(instruments.HISTORY_USAGE, lambda: [(streams.bytes, {})])
+        observe(instruments.HISTORY_LIMIT, lambda: [(self._history_limit, {})])
+        observe(instruments.HISTORY_EVICTED, lambda: [(streams.evicted, {})])
 
     def _register_broker(self, observers: Observers, broker: RedisBroker) -> None:
         stats, observe = broker.redis_stats, observers.observe

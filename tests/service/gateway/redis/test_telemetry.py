@@ -12,7 +12,7 @@ from tests.support.redis_gateways import broker_of, redis_settings, two_gateways
 
 
 async def test_connections_commands_and_messages_are_counted():
-    """Levels of what is, counts of what was."""
+    """Levels of what is, counts of what was; of history, which is in Redis, there are none here."""
     with RedisServer(keep_data=False) as server:
         async with two_gateways(server, redis={"timeout": "200ms"}) as (one, other):
             page = Page()
@@ -31,6 +31,7 @@ async def test_connections_commands_and_messages_are_counted():
             assert refused["error"]["code"] == 100
             assert there["gateway.broker.connections"] == {labels(): 2}
             assert there["gateway.broker.away"] == {labels(): 0}
+            assert not [name for name in there if name.startswith("gateway.history.")]
             assert there["gateway.broker.messages"][labels(error__type="unreadable")] == 1
             assert gone["gateway.broker.connections"] == {labels(): 0}
             assert gone["gateway.broker.away"] == {labels(): 1}
