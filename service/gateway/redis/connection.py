@@ -28,6 +28,20 @@ FAILURES: Final = (RedisError, OSError, EOFError, TimeoutError)
 """What a connection that is lost, refused or of no use raises."""
 
 
+def reason_of(error: BaseException, timeout_s: float) -> str:
+    """Return why a connection was lost or not made, for those who look after the server.
+
+    Args:
+        error: What was raised, alone or in groups.
+        timeout_s: How long connecting may take.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, TimeoutError) and not str(error):
+        return f"it does not answer; no connection within {timeout_s:g} s"
+    return str(error) or type(error).__name__
+
+
 class ServerConnection(Protocol):
     """An open connection, as those see it who send commands over it."""
 

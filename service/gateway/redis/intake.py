@@ -20,12 +20,13 @@ from redis.exceptions import ResponseError
 from alerts.clock import Clock
 from service.deadline import Deadline
 from service.gateway.limited_log import LimitedLog
-from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
+from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection, reason_of
 from service.gateway.redis.link import Backoff, LinkOptions
 from service.gateway.redis.stats import RedisStats
 
 _LOG: Final = logging.getLogger(__name__)
 
+_NOT_YET: Final = "not connected yet"
 _MAX_TOPICS: Final = 512
 """Topics of one command at most."""
 _TURN: Final = 128
@@ -102,7 +103,7 @@ class Intake:
         stats: RedisStats,
     ) -> None:
         """Prepare an intake; ``connect`` returns an open connection to the server."""
-        self.fault = "not connected yet"
+        self.fault = _NOT_YET
         self.topics: dict[bytes, Topic] = {}
         self._connect = connect
         self._listener = listener
@@ -259,18 +260,19 @@ class Intake:
 
     def _look_whether_restored(self) -> None:
         if self.fault and not self._missing:
+            if self.fault != _NOT_YET:
+                self._log.write(logging.INFO, "messages of the broker come again")
             self.fault = ""
             self._backoff.reset()
             self._listener.restored()
 
     def _lost(self, error: BaseException) -> None:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
         self._stats.reconnects += self._connection is not None
-        self.fault = str(error) or type(error).__name__
+        before, self.fault = self.fault, reason_of(error, self._options.timeout_s)
         for topic in self.topics.values():
             topic.confirmed = False
-        self._log.write(logging.WARNING, "no messages from the broker: %s", self.fault)
+        if self.fault != before:  # an attempt that failed like the last one is no news
+            self._log.write(logging.WARNING, "no messages from the broker: %s", self.fault)
         self._listener.lost()
 
     async def _guard(self, connection: ServerConnection) -> None:

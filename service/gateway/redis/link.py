@@ -31,7 +31,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from alerts.clock import Clock
 from service.deadline import Deadline
 from service.gateway.limited_log import LimitedLog
-from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
+from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection, reason_of
 from service.gateway.redis.scripts import SCRIPTS, Script
 from service.gateway.redis.stats import RedisStats
 
@@ -41,6 +41,7 @@ _MAX_WRITE: Final = 512
 """Commands of one write at most, so that answers are read in between."""
 _FIRST_BACKOFF_S: Final = 0.05
 _ASKING: Final[Command] = ("ASKING",)
+_NOT_YET: Final = "not connected yet"
 _READ_ONLY: Final = "-READONLY "
 """Redis before 7 wraps what a command of a script is refused with into an error of its own."""
 
@@ -148,7 +149,7 @@ class Link:
         log: LimitedLog,
     ) -> None:
         """Prepare a link; ``connect`` returns an open connection to the server."""
-        self.fault = "not connected yet"
+        self.fault = _NOT_YET
         self._connect = connect
         self._owner = owner
         self._options = options
@@ -221,6 +222,8 @@ class Link:
 
     async def _serve(self, connection: ServerConnection) -> None:
         self._stats.connected += 1
+        if self.fault != _NOT_YET:
+            self._log.write(logging.INFO, "the connection to the broker is there again")
         self.fault = ""
         self._backoff.reset()
         self._heard_at = self._clock.monotonic()
@@ -281,11 +284,10 @@ class Link:
             call.fail("refused", f"Redis refused a command: {error}")
 
     def _lost(self, error: BaseException) -> None:
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        was_up, self.fault = not self.fault, str(error) or type(error).__name__
-        self._stats.reconnects += was_up
-        self._log.write(logging.WARNING, "no connection to the broker: %s", self.fault)
+        before, self.fault = self.fault, reason_of(error, self._options.timeout_s)
+        self._stats.reconnects += not before
+        if self.fault != before:  # an attempt that failed like the last one is no news
+            self._log.write(logging.WARNING, "no connection to the broker: %s", self.fault)
         while self._sent:
             self._sent.popleft().fail(
                 "lost", f"the connection was lost before the answer came: {self.fault}"

@@ -28,10 +28,10 @@ MOVED = MovedError("1 127.0.0.1:7000")
 class Server:
     """What a link connects to: it answers when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, replies: int = len(SCRIPTS)) -> None:
         self.written: list[Command] = []
         self.replies: asyncio.Queue[Any] = asyncio.Queue()
-        for _ in SCRIPTS:
+        for _ in range(replies):
             self.replies.put_nowait(b"digest")
         self.closed = False
 
@@ -58,6 +58,7 @@ class World:
         self.clock = ManualClock()
         self.servers: list[Server] = []
         self.reachable = True
+        self.replies = len(SCRIPTS)
         self.given_back: list[tuple[Call, ResponseError]] = []
         self.stats = RedisStats()
         self.link = Link(
@@ -78,7 +79,7 @@ class World:
         """Let the link have a new server."""
         if not self.reachable:
             raise RedisConnectionError("refused")
-        self.servers.append(Server())
+        self.servers.append(Server(self.replies))
         return self.server
 
     def misplaced(self, call, error) -> None:
@@ -261,6 +262,35 @@ async def test_a_master_that_was_demoted_is_left(error):
         assert "not the master any more" in world.link.fault
         await world.clock.advance(1)
         assert len(world.servers) == 2
+
+
+async def test_an_absence_is_told_once_and_its_end_as_well(caplog):
+    """Not at every attempt; and why, in words."""
+    caplog.set_level(logging.INFO, "test")
+    async with World() as world:
+        world.reachable = False
+        await world.reply(RedisConnectionError("gone"))
+        for _ in range(10):
+            await world.clock.advance(1)
+        world.reachable = True
+        await world.clock.advance(1)
+
+    assert caplog.messages[:3] == [
+        "no connection to the broker: gone",
+        "no connection to the broker: refused",
+        "the connection to the broker is there again",
+    ]
+
+
+async def test_a_server_that_takes_connections_and_is_dumb_is_named():
+    """As one that does not answer."""
+    async with World() as world:
+        world.replies = 0
+        await world.reply(RedisConnectionError("gone"))
+        for _ in range(8):
+            await world.clock.advance(1)
+
+        assert world.link.fault == "it does not answer; no connection within 4 s"
 
 
 async def test_an_end_that_is_cancelled_leaves_nothing_behind():
