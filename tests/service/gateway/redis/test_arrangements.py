@@ -1,9 +1,11 @@
 """Redis in its other arrangements: a socket, a cluster, a master behind sentinels."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,31 @@ async def test_a_socket_and_a_password(tmp_path):
                 await published(one, "news", 1)
 
                 assert await client.published() == 1
+
+
+async def test_the_rights_that_the_documentation_names_are_enough():
+    """For publications, history, presence, and what processes have to tell each other."""
+    page = (Path(__file__).parents[4] / "docs" / "gateway.md").read_text()
+    (rights,) = re.findall(r"^ACL SETUSER .+?(?=^```)", page, re.DOTALL | re.MULTILINE)
+    with RedisServer(keep_data=False) as own:
+        assert own.command(*rights.split()) == "+OK"
+        own.command("ACL", "SETUSER", "default", "off")
+        redis = {"url": own.url.replace("//", "//gatewatch:PASSWORD@"), "prefix": "gatewatch"}
+        async with two_gateways(own, redis=redis) as (one, other), other.client() as client:
+            await client.subscribe("news")
+            request = {"channel": "news", "data": 1, "idempotency_key": "k"}
+            assert (await one.api("publish", request))["result"]["offset"] == 1
+            assert await client.published() == 1
+            kept = (await one.api("history", {"channel": "news", "limit": -1}))["result"]
+            assert len(kept["publications"]) == 1
+            await one.api("history_remove", {"channel": "news"})
+            present = (await one.api("presence", {"channel": "news"}))["result"]["presence"]
+            assert len(present) == 1
+            await client.call(unsubscribe={"channel": "news"})
+            await one.api("disconnect", {"user": ""})
+            assert (await client.closed())[0] == 3503
+            errors = [broker_of(each).redis_stats.errors for each in (one, other)]
+            assert not any(sum(each.values()) for each in errors)
 
 
 async def test_tls(tmp_path):
