@@ -9,7 +9,7 @@ Source: OpenTelemetry semantic conventions for HTTP 1.44 (stable names).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
@@ -21,6 +21,7 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, set_span_
 from alerts.clock import Clock
 from alerts.spans import SAMPLING_REASON
 from service.telemetry.instruments import HTTP_SERVER_ACTIVE, Instruments
+from service.telemetry.local_histograms import SeriesTable
 from service.telemetry.observers import Observers
 from service.telemetry.sampling import MessageSampling, apart
 from service.telemetry.span_definitions import HTTP_REQUEST
@@ -70,7 +71,14 @@ class HTTPServerTelemetry:
 
     def __init__(self, instruments: Instruments, sampling: MessageSampling, clock: Clock) -> None:
         self._tracer = instruments.tracer
-        self._duration = instruments.http_server_duration
+        self._durations = SeriesTable(
+            instruments.http_server_duration,
+            "http.request.method",
+            "http.route",
+            "http.response.status_code",
+            "url.scheme",
+            "error.type",
+        )
         self._sampling = sampling
         self._clock = clock
         self._shares: dict[tuple[str, str], float | None] = {}
@@ -163,21 +171,16 @@ class HTTPServerTelemetry:
         context: Context | None,
     ) -> None:
         status, error_type = _result(outcome)
-        attributes: dict[str, str | int] = {
-            "http.request.method": _method(request),
-            "url.scheme": request.scheme,
-        }
-        route = _route(request)
-        if route:
-            attributes["http.route"] = route
-        if status:
-            attributes["http.response.status_code"] = status
-        if error_type:
-            attributes["error.type"] = error_type
-        self._record(duration_s, attributes, span)
+        series = self._durations.of(
+            _method(request), _route(request), status, request.scheme, error_type
+        )
+        series.record(duration_s)
         if span is None:
             self._finish_late(request, status, error_type, duration_s, context)
-        elif span.is_recording():  # the beginning of a stream ended it already
+            return
+        if span.get_span_context().trace_flags.sampled:
+            series.point_to(span.get_span_context(), duration_s, int(self._clock.time() * 1e9))
+        if span.is_recording():  # the beginning of a stream ended it already
             _end(span, status, error_type)
 
     def _finish_late(
@@ -201,14 +204,6 @@ class HTTPServerTelemetry:
         span = self._start(request, self._sampling.resumed(passing), started_ns)
         span.set_attribute(SAMPLING_REASON, reason)
         _end(span, status, error_type)
-
-    def _record(
-        self, duration_s: float, attributes: Mapping[str, str | int], span: Span | None
-    ) -> None:
-        series = self._duration.bound(attributes)
-        series.record(duration_s)
-        if span is not None:
-            series.point_to(span.get_span_context(), duration_s, int(self._clock.time() * 1e9))
 
     async def _upgrade(
         self, request: web.Request, handler: Handler, context: Context | None

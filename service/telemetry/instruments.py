@@ -779,8 +779,8 @@ class Instruments:
 
     tracer: Tracer
     http_server_duration: LocalHistogram
-    connection_duration: Histogram
-    proxy_duration: Histogram
+    connection_duration: LocalHistogram
+    proxy_duration: LocalHistogram
     message_latency: LocalHistogram
     process_duration: LocalHistogram
     batch_size: LocalHistogram
@@ -810,8 +810,8 @@ class Instruments:
         return cls(
             tracer=tracer,
             http_server_duration=local.create(HTTP_SERVER_DURATION),
-            connection_duration=CONNECTION_DURATION.histogram(meter),
-            proxy_duration=PROXY_DURATION.histogram(meter),
+            connection_duration=local.create(CONNECTION_DURATION),
+            proxy_duration=local.create(PROXY_DURATION),
             message_latency=local.create(MESSAGE_LATENCY),
             process_duration=local.create(PROCESS_DURATION),
             batch_size=local.create(BATCH_SIZE),
