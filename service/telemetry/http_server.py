@@ -38,6 +38,9 @@ _SPAN: Final = web.RequestKey("span", Span)
 _STREAMS: Final = web.RequestKey("streams", Token[Context])
 _METHODS: Final = frozenset(hdrs.METH_ALL) - {hdrs.METH_ANY}
 _SWITCHING_PROTOCOLS: Final = 101
+# The usual answer first: asked whether it is another class, one with an ABC takes long to deny it.
+_ANSWERS: Final = (web.Response, web.StreamResponse, web.HTTPException)
+_WHOLE_ANSWERS: Final = (web.Response, web.FileResponse)
 
 
 @dataclass(slots=True)
@@ -157,9 +160,10 @@ class HTTPServerTelemetry:
         finally:
             self.stats.active -= 1
             self._finish(request, span, outcome, self._clock.monotonic() - started, context)
-            for attached in (request.get(_STREAMS), token):
-                if attached is not None:
-                    detach(attached)
+            if len(request) and (streams := request.get(_STREAMS)) is not None:
+                detach(streams)
+            if token is not None:
+                detach(token)
         return response
 
     def _finish(
@@ -250,7 +254,7 @@ class HTTPServerTelemetry:
 
 async def _end_at_stream(request: web.Request, response: web.StreamResponse) -> None:
     """End the span of a request whose answer is about to begin, if the answer goes on and on."""
-    if isinstance(response, web.Response | web.FileResponse):
+    if isinstance(response, _WHOLE_ANSWERS):
         return
     span = request.get(_SPAN)
     if span is not None and span.is_recording():
@@ -271,8 +275,9 @@ def _end(span: Span, status: int, error_type: str) -> None:
 
 def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, str]:
     """Return status and ``error.type``; a server's own errors only, as the conventions say."""
-    if isinstance(outcome, web.StreamResponse | web.HTTPException):
-        return outcome.status, str(outcome.status) if outcome.status >= 500 else ""
+    if isinstance(outcome, _ANSWERS):
+        status = outcome.status
+        return status, str(status) if status >= 500 else ""
     if isinstance(outcome, Exception):
         return 500, type(outcome).__qualname__
     # Cancelled: the client went away, or the process stops; no answer was given.
@@ -280,7 +285,8 @@ def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, st
 
 
 def _is_upgrade(request: web.Request) -> bool:
-    return request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+    upgrade = request.headers.get(hdrs.UPGRADE)
+    return upgrade is not None and upgrade.strip().lower() == "websocket"
 
 
 def _shown_method(method: str) -> str:

@@ -46,8 +46,11 @@ class HistogramSeries:
         """Count a value; a bucket includes its upper bound."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
-        self._min = min(self._min, value)
-        self._max = max(self._max, value)
+        # The functions min and max cost as much as all of the rest.
+        if value < self._min:  # noqa: PLR1730
+            self._min = value
+        if value > self._max:  # noqa: PLR1730
+            self._max = value
 
     def point_to(self, trace: SpanContext, value: float, time_ns: int) -> None:
         """Keep the trace of a value that was recorded, in place of the one its bucket had.
