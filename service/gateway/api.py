@@ -13,7 +13,8 @@ import resource
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 from pydantic import SecretStr
 
 from alerts.clock import Clock
@@ -37,7 +38,9 @@ METHODS: Final = (
     "presence", "presence_stats", "history", "history_remove", "rpc", "batch",
 )  # fmt: skip
 """The methods of the API; ``rpc`` answers "method not found" (104), because there is none."""
-_ERROR_MODE_HEADER: Final = "X-Centrifugo-Error-Mode"
+_ERROR_MODE_HEADER: Final = istr("X-Centrifugo-Error-Mode")
+_KEY_HEADER: Final = istr("X-API-Key")
+_JSON_HEADERS: Final = CIMultiDictProxy(CIMultiDict({hdrs.CONTENT_TYPE: "application/json"}))
 _ERROR_STATUSES: Final = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
 
@@ -109,10 +112,13 @@ class ServerAPI:
     async def _handle(self, method: str, request: web.Request) -> web.Response:
         if not self._authorized(request):
             return self._no_key()
+        key = self._key
         body = await _object(request)
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        # The key may have been changed, and the stop have begun, while the body came.
+        if key is not self._key or self._connections.draining:
+            refusal = self._refusal(request)
+            if refusal is not None:
+                return refusal
         try:
             if method == "batch":  # its replies stand beside "result", not in it
                 return _json(await self._batch(body))
@@ -139,9 +145,9 @@ class ServerAPI:
         return await method(body)
 
     def _authorized(self, request: web.Request) -> bool:
-        given = request.headers.get("X-API-Key", "")
+        given = request.headers.get(_KEY_HEADER, "")
         if not given:
-            scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+            scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
             given = value.strip() if scheme.lower() == "apikey" else ""
         given = given or request.query.get("api_key", "")
         # Bytes that are not UTF-8 come as surrogates, which no key has.
@@ -203,9 +209,20 @@ class ServerAPI:
         return {"nodes": [node]}
 
 
+async def _body(request: web.Request) -> bytes:
+    """Return the body; without the work of ``read`` when it came along with the head."""
+    content = request.content
+    if not content.is_eof():
+        return await request.read()
+    body = content.read_nowait()
+    if len(body) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, len(body))
+    return body
+
+
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
-        body = decode_exactly(await request.read())
+        body = decode_exactly(await _body(request))
     except (web.RequestPayloadError, ConnectionError) as error:
         raise web.HTTPBadRequest(text="the body cannot be read\n") from error
     except JSONError as error:
@@ -222,4 +239,4 @@ def _error(error: ProtocolError, mode: str) -> web.Response:
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=encode(value), content_type="application/json")
+    return web.Response(status=status, body=encode(value), headers=_JSON_HEADERS)
