@@ -11,6 +11,7 @@ import hmac
 import os
 import resource
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 from aiohttp import hdrs, web
@@ -91,11 +92,7 @@ class ServerAPI:
 
     def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Return what answers requests for one of ``METHODS``."""
-
-        async def handle(request: web.Request) -> web.Response:
-            return await self._handle(method, request)
-
-        return handle
+        return partial(self._handle, method)
 
     async def publish_stream(self, request: web.Request) -> web.StreamResponse:
         """Answer a stream of publish requests; see ``service.gateway.publish_stream``."""
@@ -122,7 +119,7 @@ class ServerAPI:
         try:
             if method == "batch":  # its replies stand beside "result", not in it
                 return _json(await self._batch(body))
-            return _json({"result": await self._call(method, body)})
+            return _json({"result": await self._method(method)(body)})
         except ProtocolError as error:
             return _error(error, request.headers.get(_ERROR_MODE_HEADER, self._error_mode))
 
@@ -138,11 +135,11 @@ class ServerAPI:
         self._stats.bad_keys += 1
         return web.Response(status=401, text=f"{self._no_entry}\n")
 
-    async def _call(self, name: str, body: Request) -> dict[str, Any]:
+    def _method(self, name: str) -> Method:
         method = self._methods.get(name)
         if method is None:
             raise method_not_found()
-        return await method(body)
+        return method
 
     def _authorized(self, request: web.Request) -> bool:
         given = request.headers.get(_KEY_HEADER, "")
@@ -172,7 +169,7 @@ class ServerAPI:
             ((name, body),) = command.items()
             if not isinstance(body, dict):
                 raise bad_request("the request of a command is an object")
-            return {name: await self._call(name, body)}
+            return {name: await self._method(name)(body)}
         except ProtocolError as error:
             return {"error": error_fields(error)}
 

@@ -89,12 +89,7 @@ class HTTPServerTelemetry:
 
     def install(self, app: web.Application) -> None:
         """Add the middleware, outermost, and the signal that a stream begins."""
-
-        @web.middleware
-        async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._handle(request, handler)
-
-        app.middlewares.insert(0, measure)
+        app.middlewares.insert(0, self._handle)
         app.on_response_prepare.append(_end_at_stream)
 
     def observe(self, observers: Observers) -> None:
@@ -112,6 +107,7 @@ class HTTPServerTelemetry:
             self._shares[key] = self._sampling.rules.given(name)
         return self._shares[key]
 
+    @web.middleware
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         sampling = self._sampling
         if request.path.startswith(QUIET_PATHS):
