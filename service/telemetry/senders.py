@@ -8,7 +8,7 @@ threads. What a collector takes only in part is read here: the exporters throw t
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,7 +22,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceResponse,
 )
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
 from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
 from opentelemetry.sdk.trace import ReadableSpan
@@ -176,12 +179,18 @@ def _grpc_exporter(
     match signal:
         case "traces":
             exporter = trace_exporter.OTLPSpanExporter(**arguments)
+            exporter._translate_data = _request_of(SpanEncoder())  # noqa: SLF001 - see below
         case "metrics":
             exporter = metric_exporter.OTLPMetricExporter(**arguments)
         case "logs":
             exporter = _log_exporter.OTLPLogExporter(**arguments)
     reading: SpanExporter | MetricExporter | LogRecordExporter = _reading_answers(exporter, partial)
     return reading
+
+
+def _request_of(encoder: SpanEncoder) -> Callable[[Sequence[ReadableSpan]], Message]:
+    """Return what makes the message of a request: reading bytes is a small part of making them."""
+    return lambda spans: ExportTraceServiceRequest.FromString(encoder.encode(spans))
 
 
 def _reading_answers(exporter: Any, partial: PartialSuccess) -> Any:
