@@ -787,8 +787,8 @@ class Instruments:
     batch_body_size: LocalHistogram
     batch_wait: LocalHistogram
     broker_roundtrip: LocalHistogram
-    http_client_duration: Histogram
-    pool_wait: Histogram
+    http_client_duration: LocalHistogram
+    pool_wait: LocalHistogram
     job_duration: Histogram
     job_delay: Histogram
     health_check_duration: Histogram
@@ -818,8 +818,8 @@ class Instruments:
             batch_body_size=local.create(BATCH_BODY_SIZE),
             batch_wait=local.create(BATCH_WAIT),
             broker_roundtrip=local.create(BROKER_ROUNDTRIP),
-            http_client_duration=HTTP_CLIENT_DURATION.histogram(meter),
-            pool_wait=POOL_WAIT.histogram(meter),
+            http_client_duration=local.create(HTTP_CLIENT_DURATION),
+            pool_wait=local.create(POOL_WAIT),
             job_duration=JOB_DURATION.histogram(meter),
             job_delay=JOB_DELAY.histogram(meter),
             health_check_duration=HEALTH_CHECK_DURATION.histogram(meter),
