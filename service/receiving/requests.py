@@ -36,7 +36,7 @@ _MAX_METADATA: Final = 5000
 _MAX_HELP: Final = 500
 _MAX_NAME_SHOWN: Final = 100
 
-_EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
+_EXPLANATIONS: Final[dict[RefusedPoint, str]] = {  # all but own_series, which is not told
     "delta_temporality": (
         "only cumulative sums and histograms are taken; set "
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative, or convert them in a "
@@ -73,8 +73,9 @@ class Outcome:
 
     Attributes:
         points: How many there were.
-        refused: How many were refused, by reason.
-        examples: A metric of each reason.
+        refused: How many were refused, by reason; ``own_series`` among them, of which the sender
+            is not told: a collector that sends everything back does nothing wrong.
+        examples: A metric of each reason the sender is told of.
     """
 
     points: int
@@ -83,8 +84,8 @@ class Outcome:
 
     @property
     def rejected(self) -> int:
-        """How many were refused."""
-        return self.refused.total()
+        """How many the sender is told were refused."""
+        return sum(self.refused[reason] for reason in self.examples)
 
     @property
     def message(self) -> str:
@@ -92,6 +93,7 @@ class Outcome:
         parts = [
             f"{count} of {self.examples[reason]}: {_EXPLANATIONS[reason]}"
             for reason, count in self.refused.most_common()
+            if reason in self.examples
         ]
         return "; ".join(parts)[:_MAX_MESSAGE]
 
@@ -109,12 +111,17 @@ class Requests:
         targets: What was received of each service so far.
         limits: How many attributes a data point may have.
         max_data_points: How many data points a request may have.
+        own: ``job`` and ``instance`` of the process that receives. Its series come from nobody
+            else: one that was taken would keep the process's own from being stored.
     """
 
-    def __init__(self, targets: Targets, *, limits: AttributeLimits, max_data_points: int) -> None:
+    def __init__(
+        self, targets: Targets, *, limits: AttributeLimits, max_data_points: int, own: Labels
+    ) -> None:
         self._targets = targets
         self._limits = limits
         self._max_data_points = max_data_points
+        self._own = own
         self._metadata: dict[str, MetricMetadata] = {}
 
     @property
@@ -149,6 +156,9 @@ class Requests:
                 outcome.refuse(error.reason, metric.name, count_points(metric))
             return
         target = _target(attributes)
+        if target == self._own:
+            outcome.refused["own_series"] += sum(map(count_points, _metrics(resource)))
+            return
         rest = {name: value for name, value in attributes.items() if name not in _IDENTITY}
         info = Labels({**rest, **target, METRIC_NAME: "target_info"})
         points: list[TranslatedPoint] = []

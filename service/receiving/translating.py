@@ -39,6 +39,7 @@ RefusedPoint = Literal[
     "out_of_order",
     "duplicate",
     "series_limit",
+    "own_series",
 ]
 """Why a data point was not taken; fit for a metric attribute."""
 

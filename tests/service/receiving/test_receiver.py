@@ -83,6 +83,7 @@ async def house(limits: Limits | None = None, **settings: Any) -> AsyncIterator[
         store=store,
         retention_s=3600,
         clock=clock,
+        own=Labels({"job": "gatewatch", "instance": "here:8000"}),
         is_ready=lambda: ready[0],
     )
     async with receiver:
@@ -332,6 +333,24 @@ async def test_attributes_that_nest_are_shown_as_json_unless_they_nest_deeply():
 
         assert receiving.now("size") == {series("size", tags='["a", 2]', map='{"k": "eA=="}'): 1}
         assert (refused, "holds too much" in message) == (1, True)
+
+
+async def test_what_the_process_knows_of_itself_is_left_aside():
+    """A collector that sends everything back brings no errors, and nobody can pose as the process.
+
+    A series that is somebody else's would keep the process's own from being stored.
+    """
+    async with house() as receiving:
+        sent = gauge("gateway.connections", 7, NOW_MS), counter("gateway.new", 1, NOW_MS)
+
+        answer = await receiving.send(*sent, service="gatewatch", instance="here:8000")
+
+        assert answer == (0, "")
+        assert receiving.store.series_count == 0
+        stats = receiving.receiver.stats
+        assert (stats.points, stats.points_refused) == (0, {"own_series": 2})
+        await receiving.send(*sent, service="gatewatch", instance="there:8000")
+        assert (stats.points, stats.points_refused) == (2, {"own_series": 2})
 
 
 async def test_a_series_has_one_sample_of_a_time():
