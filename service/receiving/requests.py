@@ -14,7 +14,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from alerts.api.series import MetricMetadata
 from alerts.series.labels import METRIC_NAME, Labels
 from service.receiving.errors import ReceivingError
-from service.receiving.targets import FUTURE_MS, Targets
+from service.receiving.targets import FUTURE_MS, LATE_MS, Targets
 from service.receiving.translating import (
     MAX_BUCKETS,
     AttributeLimits,
@@ -48,7 +48,9 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {  # all but own_series, which i
     ),
     "no_data": "the metric has no data of a kind that is known",
     "no_value": "the data point has no value",
-    "bad_buckets": "there is one bucket more than bounds, and bounds ascend",
+    "bad_buckets": (
+        "there is one bucket more than bounds, and bounds are numbers that ascend, without +Inf"
+    ),
     "bad_name": "a metric has a name, which and whose unit have at most 255 characters",
     "too_many_attributes": "more attributes than telemetry.receiver.max_attributes",
     "too_many_buckets": f"more than {MAX_BUCKETS} buckets or quantiles",
@@ -59,7 +61,10 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {  # all but own_series, which i
         f"the timestamp is more than {FUTURE_MS // 1000} seconds ahead of this machine's clock, "
         "or older than alerts.retention"
     ),
-    "out_of_order": "the series has a later sample, or its service one more than a second later",
+    "out_of_order": (
+        "the series has a later sample, or its service (job and instance) one more than "
+        f"{LATE_MS // 1000} seconds later"
+    ),
     "duplicate": "the series has a sample at that time, or another source sends it",
     "series_limit": (
         "no more new series: telemetry.receiver.max_series or a limit of the store is reached"

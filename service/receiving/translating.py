@@ -251,7 +251,8 @@ def _histogram(family: Family, point: otlp.HistogramDataPoint, base: Labels) -> 
         raise PointError("too_many_buckets")
     if not counts and not bounds:
         counts = [point.count]  # only sum and count are kept
-    if len(counts) != len(bounds) + 1 or not all(low < high for low, high in pairwise(bounds)):
+    ascend = all(low < high for low, high in pairwise((*bounds, math.inf)))
+    if len(counts) != len(bounds) + 1 or not ascend:
         raise PointError("bad_buckets")
     buckets = [
         base.merge({METRIC_NAME: f"{family.name}_bucket", "le": format_value(float(bound))})

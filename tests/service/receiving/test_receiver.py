@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -291,7 +292,7 @@ REFUSED = {
     "exponential_histogram": (exponential, "explicit buckets"),
     "no_data": (lambda name: metrics_pb2.Metric(name=name), ""),
     "no_value": (valueless, "no value"),
-    "bad_buckets": (lambda name: histogram(name, [2, 1], [1, 1, 1], NOW_MS), "bounds ascend"),
+    "bad_buckets": (lambda name: histogram(name, [2, 1], [1, 1, 1], NOW_MS), "numbers that ascend"),
     "too_many_buckets": (
         lambda name: histogram(name, range(501), [0] * 502, NOW_MS),
         "500 buckets",
@@ -304,6 +305,17 @@ REFUSED = {
     ),
     "out_of_bounds": (lambda name: gauge(name, 1, NOW_MS + 61_000), "60 seconds ahead"),
 }
+
+
+@pytest.mark.parametrize("bounds", [[math.nan], [1, math.inf], [math.nan, 1]], ids=str)
+async def test_a_bound_that_is_no_number_makes_no_bucket(bounds: list[float]):
+    """It would be a second bucket for +Inf, or one that nothing can be less than."""
+    async with house() as receiving:
+        counts = [1] * (len(bounds) + 1)
+        refused, message = await receiving.send(histogram("odd", bounds, counts, NOW_MS))
+
+        assert (refused, "bounds are numbers" in message) == (1, True)
+        assert receiving.now("odd_seconds_bucket") == {}
 
 
 @pytest.mark.parametrize("reason", sorted(REFUSED))
@@ -371,11 +383,11 @@ async def test_parts_of_a_collection_may_come_in_any_order():
     async with house() as receiving:
         assert (await receiving.send(gauge("a", 1, NOW_MS)))[0] == 0
         assert (await receiving.send(gauge("b", 2, NOW_MS)))[0] == 0
-        assert (await receiving.send(gauge("c", 3, NOW_MS - 900)))[0] == 0
+        assert (await receiving.send(gauge("c", 3, NOW_MS - 4900)))[0] == 0
 
         found = receiving.now("{__name__=~'a|b|c'}", NOW_MS + 10)
         assert sorted(found.values()) == [1, 2, 3]
-        assert (await receiving.send(gauge("d", 4, NOW_MS - 5000)))[0] == 1
+        assert (await receiving.send(gauge("d", 4, NOW_MS - 6000)))[0] == 1
 
 
 async def test_several_collections_come_in_one_request():
