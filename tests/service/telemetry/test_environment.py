@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from service.config.settings import Settings
 from service.config.telemetry_settings import OTLPSettings, TelemetrySettings
@@ -281,3 +282,13 @@ def test_how_metrics_are_sent_may_come_from_the_variable():
     assert found["metrics"].temporality == "delta"
     assert found["traces"].temporality == "cumulative"
     assert settled["metrics"].temporality == "lowmemory"
+
+
+def test_a_resource_equals_what_it_was_made_of():
+    """What exporters group by it stays together though its hash is its own."""
+    resource = resolve_resource(Settings(), {"OTEL_SERVICE_NAME": "chat"})
+    plain = Resource(resource.attributes, resource.schema_url)
+
+    assert {resource: 1}[plain] == 1
+    assert resource == plain
+    assert hash(resource) == hash(plain)
