@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -30,6 +31,8 @@ from service.receiving.translating import (
 from service.telemetry.prometheus import unit_suffix
 
 _GIVE_WAY_AFTER: Final = 100
+_PARTS_OF_A_POINT: Final = 3
+"""A data point has a resource, a scope and a metric, if it shares none of them."""
 _IDENTITY: Final = frozenset(("service_name", "service_namespace", "service_instance_id"))
 _MAX_MESSAGE: Final = 2000
 _MAX_METADATA: Final = 5000
@@ -51,7 +54,9 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {  # all but own_series, which i
     "bad_buckets": (
         "there is one bucket more than bounds, and bounds are numbers that ascend, without +Inf"
     ),
-    "bad_name": "a metric has a name, which and whose unit have at most 255 characters",
+    "bad_name": (
+        "a metric has a name with a letter or a digit; it and its unit have at most 255 characters"
+    ),
     "too_many_attributes": "more attributes than telemetry.receiver.max_attributes",
     "too_many_buckets": f"more than {MAX_BUCKETS} buckets or quantiles",
     "too_long_attribute": (
@@ -138,8 +143,9 @@ class Requests:
         """Append what a request holds.
 
         Raises:
-            ReceivingError: It has too many data points; nothing was taken.
+            ReceivingError: It has too many data points, or too much around them; nothing was taken.
         """
+        self._require_few_parts(request)
         metrics = (metric for resource in request.resource_metrics for metric in _metrics(resource))
         outcome = Outcome(sum(map(count_points, metrics)), Counter(), {})
         if outcome.points > self._max_data_points:
@@ -152,6 +158,21 @@ class Requests:
         for resource in request.resource_metrics:
             self._take_resource(resource, outcome)
         return outcome
+
+    def _require_few_parts(self, request: ExportMetricsServiceRequest) -> None:
+        """Refuse what is made of empty parts: their number is not that of the data points."""
+        most = _PARTS_OF_A_POINT * self._max_data_points
+        parts = len(request.resource_metrics)
+        for scope in chain.from_iterable(one.scope_metrics for one in request.resource_metrics):
+            parts += 1 + len(scope.metrics)
+            if parts > most:
+                break
+        if parts > most:
+            raise ReceivingError(
+                "too_large",
+                f"the request has over {most} resources, scopes and metrics, which is "
+                f"{_PARTS_OF_A_POINT} times telemetry.receiver.max_data_points; send no empty ones",
+            )
 
     def _take_resource(self, resource: ResourceMetrics, outcome: Outcome) -> None:
         try:

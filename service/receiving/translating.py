@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -51,6 +52,8 @@ _CUMULATIVE: Final = otlp.AGGREGATION_TEMPORALITY_CUMULATIVE
 _MAX_DEPTH: Final = 4
 _MAX_EXEMPLARS: Final = 32
 _MAX_NAME: Final = 255
+_LEFT_OF_A_NAME: Final = re.compile("[a-zA-Z0-9]")
+"""What translation leaves of a name, but for underscores."""
 
 DataPoint = otlp.NumberDataPoint | otlp.HistogramDataPoint | otlp.SummaryDataPoint
 
@@ -129,6 +132,8 @@ def translate_family(metric: otlp.Metric) -> Family:
         PointError: None of its points can be taken.
     """
     if not metric.name or len(metric.name) > _MAX_NAME or len(metric.unit) > _MAX_NAME:
+        raise PointError("bad_name")
+    if not _LEFT_OF_A_NAME.search(metric.name):
         raise PointError("bad_name")
     name = metric_name(metric.name, metric.unit)
     match metric.WhichOneof("data"):

@@ -329,7 +329,16 @@ async def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(reason: str):
         assert explanation in message
         assert not refused or message.startswith("1 of odd")
         assert receiving.now("fine") == {series("fine"): 1}
-        assert receiving.receiver.stats.points_refused == ({reason: 1} if refused else {})
+        assert receiving.receiver.stats.points_refused == ({reason.strip(): 1} if refused else {})
+
+
+async def test_a_name_of_which_nothing_is_left_is_none():
+    """A series has a name; that of a counter would be its ending alone."""
+    async with house() as receiving:
+        refused, message = await receiving.send(gauge("..", 1, NOW_MS), counter("_", 1, NOW_MS))
+
+        assert (refused, "a letter or a digit" in message) == (2, True)
+        assert receiving.store.series_count == 0
 
 
 async def test_attributes_that_nest_are_shown_as_json_unless_they_nest_deeply():
@@ -546,6 +555,25 @@ async def test_too_many_data_points_are_refused_as_a_whole():
         assert status == 413
         assert "3 data points" in Status.FromString(answer).message
         assert receiving.store.series_count == 0
+
+
+@pytest.mark.parametrize("part", ["resources", "scopes", "metrics"])
+async def test_a_body_of_nothing_but_empty_parts_is_refused_as_a_whole(part: str):
+    """Two bytes each, they would keep the receiver busy for minutes without one data point."""
+    async with house(max_data_points=100) as receiving:
+        request = Request()
+        for _ in range(301):
+            if part == "resources" or not request.resource_metrics:
+                request.resource_metrics.add()
+            if part == "scopes" or not request.resource_metrics[0].scope_metrics:
+                request.resource_metrics[0].scope_metrics.add()
+            if part == "metrics":
+                request.resource_metrics[0].scope_metrics[0].metrics.add()
+
+        status, _, body = await post(receiving.url, request)
+
+        assert status == 413
+        assert "max_data_points" in Status.FromString(body).message
 
 
 async def test_a_body_that_does_not_come_is_given_up():
