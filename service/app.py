@@ -28,6 +28,7 @@ from alerts.clock import Clock, SystemClock
 from alerts.errors import AlertsError, Problem
 from alerts.promql.engine import Engine
 from alerts.rules.evidence import TraceEvidence
+from alerts.series.labels import Labels
 from alerts.series.limits import Limits
 from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
@@ -201,6 +202,7 @@ class App:
             store=self.store,
             retention_s=settings.alerts.retention,
             clock=self._clock,
+            own=Labels({"job": self.telemetry.service_name, "instance": self.telemetry.instance}),
             is_ready=lambda: self._started,
         )
         self._operations = self._operations_listener()

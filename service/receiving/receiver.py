@@ -21,6 +21,7 @@ from aiohttp import hdrs, web
 
 from alerts.api.series import MetricMetadata
 from alerts.clock import Clock
+from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore
 from service.config.telemetry_settings import ReceiverSettings
 from service.deadline import Deadline
@@ -85,6 +86,7 @@ class Receiver:
         store: SeriesStore,
         retention_s: float,
         clock: Clock,
+        own: Labels,
         is_ready: Callable[[], bool],
     ) -> None:
         """Build it.
@@ -94,6 +96,7 @@ class Receiver:
             store: Where samples go.
             retention_s: How long the store keeps them, in seconds.
             clock: Time.
+            own: ``job`` and ``instance`` of the series the process stores of itself.
             is_ready: Tells whether the store may be appended to.
         """
         self.stats = ReceivingStats()
@@ -107,6 +110,7 @@ class Receiver:
             self._targets,
             limits=AttributeLimits(settings.max_attributes, settings.max_attribute_length),
             max_data_points=settings.max_data_points,
+            own=own,
         )
         self._places = 0
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="receive-metrics")
@@ -149,7 +153,7 @@ class Receiver:
             self.stats.requests_refused[error.reason] += 1
             return await _refuse(request, error, encoding)
         self.stats.requests += 1
-        self.stats.points += outcome.points - outcome.rejected
+        self.stats.points += outcome.points - outcome.refused.total()
         self.stats.points_refused += outcome.refused
         return web.Response(
             body=encode_answer(outcome.rejected, outcome.message, encoding),

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
@@ -14,7 +15,7 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric, ResourceMetrics
 from alerts.api.series import MetricMetadata
 from alerts.series.labels import METRIC_NAME, Labels
 from service.receiving.errors import ReceivingError
-from service.receiving.targets import FUTURE_MS, Targets
+from service.receiving.targets import FUTURE_MS, LATE_MS, Targets
 from service.receiving.translating import (
     MAX_BUCKETS,
     AttributeLimits,
@@ -30,13 +31,15 @@ from service.receiving.translating import (
 from service.telemetry.prometheus import unit_suffix
 
 _GIVE_WAY_AFTER: Final = 100
+_PARTS_OF_A_POINT: Final = 3
+"""A data point has a resource, a scope and a metric, if it shares none of them."""
 _IDENTITY: Final = frozenset(("service_name", "service_namespace", "service_instance_id"))
 _MAX_MESSAGE: Final = 2000
 _MAX_METADATA: Final = 5000
 _MAX_HELP: Final = 500
 _MAX_NAME_SHOWN: Final = 100
 
-_EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
+_EXPLANATIONS: Final[dict[RefusedPoint, str]] = {  # all but own_series, which is not told
     "delta_temporality": (
         "only cumulative sums and histograms are taken; set "
         "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=cumulative, or convert them in a "
@@ -48,8 +51,12 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
     ),
     "no_data": "the metric has no data of a kind that is known",
     "no_value": "the data point has no value",
-    "bad_buckets": "there is one bucket more than bounds, and bounds ascend",
-    "bad_name": "a metric has a name, which and whose unit have at most 255 characters",
+    "bad_buckets": (
+        "there is one bucket more than bounds, and bounds are numbers that ascend, without +Inf"
+    ),
+    "bad_name": (
+        "a metric has a name with a letter or a digit; it and its unit have at most 255 characters"
+    ),
     "too_many_attributes": "more attributes than telemetry.receiver.max_attributes",
     "too_many_buckets": f"more than {MAX_BUCKETS} buckets or quantiles",
     "too_long_attribute": (
@@ -59,7 +66,10 @@ _EXPLANATIONS: Final[dict[RefusedPoint, str]] = {
         f"the timestamp is more than {FUTURE_MS // 1000} seconds ahead of this machine's clock, "
         "or older than alerts.retention"
     ),
-    "out_of_order": "the series has a later sample, or its service one more than a second later",
+    "out_of_order": (
+        "the series has a later sample, or its service (job and instance) one more than "
+        f"{LATE_MS // 1000} seconds later"
+    ),
     "duplicate": "the series has a sample at that time, or another source sends it",
     "series_limit": (
         "no more new series: telemetry.receiver.max_series or a limit of the store is reached"
@@ -73,8 +83,9 @@ class Outcome:
 
     Attributes:
         points: How many there were.
-        refused: How many were refused, by reason.
-        examples: A metric of each reason.
+        refused: How many were refused, by reason; ``own_series`` among them, of which the sender
+            is not told: a collector that sends everything back does nothing wrong.
+        examples: A metric of each reason the sender is told of.
     """
 
     points: int
@@ -83,8 +94,8 @@ class Outcome:
 
     @property
     def rejected(self) -> int:
-        """How many were refused."""
-        return self.refused.total()
+        """How many the sender is told were refused."""
+        return sum(self.refused[reason] for reason in self.examples)
 
     @property
     def message(self) -> str:
@@ -92,6 +103,7 @@ class Outcome:
         parts = [
             f"{count} of {self.examples[reason]}: {_EXPLANATIONS[reason]}"
             for reason, count in self.refused.most_common()
+            if reason in self.examples
         ]
         return "; ".join(parts)[:_MAX_MESSAGE]
 
@@ -109,12 +121,17 @@ class Requests:
         targets: What was received of each service so far.
         limits: How many attributes a data point may have.
         max_data_points: How many data points a request may have.
+        own: ``job`` and ``instance`` of the process that receives. Its series come from nobody
+            else: one that was taken would keep the process's own from being stored.
     """
 
-    def __init__(self, targets: Targets, *, limits: AttributeLimits, max_data_points: int) -> None:
+    def __init__(
+        self, targets: Targets, *, limits: AttributeLimits, max_data_points: int, own: Labels
+    ) -> None:
         self._targets = targets
         self._limits = limits
         self._max_data_points = max_data_points
+        self._own = own
         self._metadata: dict[str, MetricMetadata] = {}
 
     @property
@@ -126,8 +143,9 @@ class Requests:
         """Append what a request holds.
 
         Raises:
-            ReceivingError: It has too many data points; nothing was taken.
+            ReceivingError: It has too many data points, or too much around them; nothing was taken.
         """
+        self._require_few_parts(request)
         metrics = (metric for resource in request.resource_metrics for metric in _metrics(resource))
         outcome = Outcome(sum(map(count_points, metrics)), Counter(), {})
         if outcome.points > self._max_data_points:
@@ -141,6 +159,21 @@ class Requests:
             self._take_resource(resource, outcome)
         return outcome
 
+    def _require_few_parts(self, request: ExportMetricsServiceRequest) -> None:
+        """Refuse what is made of empty parts: their number is not that of the data points."""
+        most = _PARTS_OF_A_POINT * self._max_data_points
+        parts = len(request.resource_metrics)
+        for scope in chain.from_iterable(one.scope_metrics for one in request.resource_metrics):
+            parts += 1 + len(scope.metrics)
+            if parts > most:
+                break
+        if parts > most:
+            raise ReceivingError(
+                "too_large",
+                f"the request has over {most} resources, scopes and metrics, which is "
+                f"{_PARTS_OF_A_POINT} times telemetry.receiver.max_data_points; send no empty ones",
+            )
+
     def _take_resource(self, resource: ResourceMetrics, outcome: Outcome) -> None:
         try:
             attributes = translate_attributes(resource.resource.attributes, self._limits)
@@ -149,6 +182,9 @@ class Requests:
                 outcome.refuse(error.reason, metric.name, count_points(metric))
             return
         target = _target(attributes)
+        if target == self._own:
+            outcome.refused["own_series"] += sum(map(count_points, _metrics(resource)))
+            return
         rest = {name: value for name, value in attributes.items() if name not in _IDENTITY}
         info = Labels({**rest, **target, METRIC_NAME: "target_info"})
         points: list[TranslatedPoint] = []

@@ -21,7 +21,13 @@ from alerts.series.store import SeriesStore
 from service.receiving.translating import RefusedPoint, TranslatedPoint
 
 TOGETHER_MS: Final = 1000
-"""How far apart points of one column lie at most, and how late a part of it may come."""
+"""How far apart points of one column lie at most."""
+LATE_MS: Final = 5000
+"""How much older than the newest of its service a sample may be.
+
+A sender, or a collector between, short of time sends parts of one collection that far apart.
+They are put behind what is there, so this is also how wrong their time may become.
+"""
 FUTURE_MS: Final = 60_000
 """How far ahead of this machine's clock a timestamp may be."""
 
@@ -134,7 +140,7 @@ class Targets:
         if not fresh:
             return
         newest_ms, at_ms = state.source.newest_ms, fresh[-1].timestamp_ns // _MS_IN_NS
-        if newest_ms is not None and at_ms <= newest_ms <= at_ms + TOGETHER_MS:
+        if newest_ms is not None and at_ms <= newest_ms <= at_ms + LATE_MS:
             at_ms = newest_ms + 1
         samples = [sample for point in fresh for sample in point.samples]
         ended = [series for point in fresh if not point.samples for series in _known(state, point)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ RefusedPoint = Literal[
     "out_of_order",
     "duplicate",
     "series_limit",
+    "own_series",
 ]
 """Why a data point was not taken; fit for a metric attribute."""
 
@@ -50,6 +52,8 @@ _CUMULATIVE: Final = otlp.AGGREGATION_TEMPORALITY_CUMULATIVE
 _MAX_DEPTH: Final = 4
 _MAX_EXEMPLARS: Final = 32
 _MAX_NAME: Final = 255
+_LEFT_OF_A_NAME: Final = re.compile("[a-zA-Z0-9]")
+"""What translation leaves of a name, but for underscores."""
 
 DataPoint = otlp.NumberDataPoint | otlp.HistogramDataPoint | otlp.SummaryDataPoint
 
@@ -128,6 +132,8 @@ def translate_family(metric: otlp.Metric) -> Family:
         PointError: None of its points can be taken.
     """
     if not metric.name or len(metric.name) > _MAX_NAME or len(metric.unit) > _MAX_NAME:
+        raise PointError("bad_name")
+    if not _LEFT_OF_A_NAME.search(metric.name):
         raise PointError("bad_name")
     name = metric_name(metric.name, metric.unit)
     match metric.WhichOneof("data"):
@@ -250,7 +256,8 @@ def _histogram(family: Family, point: otlp.HistogramDataPoint, base: Labels) -> 
         raise PointError("too_many_buckets")
     if not counts and not bounds:
         counts = [point.count]  # only sum and count are kept
-    if len(counts) != len(bounds) + 1 or not all(low < high for low, high in pairwise(bounds)):
+    ascend = all(low < high for low, high in pairwise((*bounds, math.inf)))
+    if len(counts) != len(bounds) + 1 or not ascend:
         raise PointError("bad_buckets")
     buckets = [
         base.merge({METRIC_NAME: f"{family.name}_bucket", "le": format_value(float(bound))})

@@ -10,12 +10,13 @@ exporters read seconds, and either reading of the other's value is wrong by a th
 from __future__ import annotations
 
 import importlib.util
+import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, get_args
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from opentelemetry.util.re import parse_env_headers
 
@@ -35,6 +36,8 @@ _DEFAULT_ENDPOINTS: Final[dict[Protocol, str]] = {
 }
 _TEMPORALITY: Final = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE"
 
+_HEADER_NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_HEADER: Final = re.compile(rf"{_HEADER_NAME}[ \t]*=([^\";\\]*)")
 _HISTOGRAMS: Final = "OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION"
 
 
@@ -180,13 +183,17 @@ class _Resolver:
         return own if self._environment.get(own) else "OTEL_EXPORTER_OTLP_PROTOCOL"
 
     def _headers(self) -> dict[str, str]:
-        variable = f"OTEL_EXPORTER_OTLP_{self._signal.upper()}_HEADERS"
-        text = self._environment.get(variable) or self._environment.get(
-            "OTEL_EXPORTER_OTLP_HEADERS", ""
-        )
-        headers = dict(parse_env_headers(text, liberal=True))
-        for name, value in self._settings.headers.items():
-            headers[name.lower()] = value.get_secret_value()
+        variable, text = self._variable("HEADERS")
+        headers = _headers_of(variable, text)
+        for name, secret in self._settings.headers.items():
+            value = secret.get_secret_value()
+            if not (re.fullmatch(_HEADER_NAME, name) and _is_header_value(value)):
+                raise _problem(
+                    f"telemetry.otlp.headers.{name}",
+                    "is no header: a name is letters, digits and hyphens, a value printable ASCII "
+                    "characters, without spaces or line breaks around them",
+                )
+            headers[name.lower()] = value
         return headers
 
     def _compression(self) -> Compression:
@@ -289,6 +296,29 @@ def _load(place: str, file: Path, load: Callable[[], None]) -> None:
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         raise _problem(place, f"{file} cannot be used for TLS: {reason}") from error
+
+
+def _headers_of(variable: str, text: str) -> dict[str, str]:
+    """Return the headers of a variable; the library reads what it would not complain about.
+
+    It logs what it cannot read, and goes on without it: the values are credentials.
+    """
+    parts = text.split(",")
+    for number, part in enumerate(parts, 1):
+        found = _HEADER.fullmatch(part.strip())
+        value = unquote(found[1]).strip() if found else ""
+        if part.strip() and not (found and _is_header_value(value)):
+            raise _problem(
+                variable,
+                f"header {number} is not name=value with printable ASCII characters; in a value "
+                'write a comma as %2C, a semicolon as %3B, " as %22, \\ as %5C',
+            )
+    return dict(parse_env_headers(text, liberal=True))
+
+
+def _is_header_value(value: str) -> bool:
+    """Whether a value can be sent; what cannot be fails with every request, and is then logged."""
+    return value.isascii() and value.isprintable() and value == value.strip()
 
 
 def _problem(place: str, message: str) -> ConfigurationError:

@@ -264,6 +264,7 @@ class Translator:
     def __init__(self, resource: Mapping[str, object]) -> None:
         """Take the attributes of the resource, which become ``target_info``."""
         self._families: dict[str, Family] = {}
+        self._names: dict[tuple[str, str, bool], str] = {}
         self._refused: set[tuple[str, str]] = set()
         info = Family("target_info", "info", "What produced these metrics.", "", ("", ""))
         names = info.series(resource, lambda labels: [SampleName.create("target_info", labels)])
@@ -288,7 +289,7 @@ class Translator:
     def _family(self, owner: tuple[str, str], metric: Metric) -> Family | None:
         kind = _family_type(metric)
         unit = metric.unit or ""
-        name = metric_name(metric.name, unit, counter=kind == "counter")
+        name = self._name(metric.name, unit, kind == "counter")
         family = self._families.get(name)
         if family is not None and family.owner == owner and family.type == kind:
             return family
@@ -302,6 +303,13 @@ class Translator:
         )
         self._families[name] = family
         return family
+
+    def _name(self, name: str, unit: str, is_counter: bool) -> str:
+        key = (name, unit, is_counter)
+        known = self._names.get(key)
+        if known is None:
+            known = self._names[key] = metric_name(name, unit, counter=is_counter)
+        return known
 
     def _refuse(self, owner: tuple[str, str], metric: Metric, taken: Family | None) -> None:
         if owner in self._refused:

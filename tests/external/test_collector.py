@@ -181,7 +181,7 @@ async def test_a_gatewatch_has_the_metrics_of_all_who_send_to_the_collector(
 ):
     """The collector's own exporter is understood, compressed and batched as it likes."""
     async with serving(tmp_path) as gatewatch:
-        environ = {"GATEWATCH_METRICS_URL": f"{gatewatch.operations_url}/v1/metrics"}
+        environ = {"TO_GATEWATCH_URL": f"{gatewatch.operations_url}/v1/metrics"}
         async with running_collector(
             otelcol, tmp_path, jaeger=NOBODY, options=["to-gatewatch"], environ=environ
         ) as between:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import math
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -83,6 +84,7 @@ async def house(limits: Limits | None = None, **settings: Any) -> AsyncIterator[
         store=store,
         retention_s=3600,
         clock=clock,
+        own=Labels({"job": "gatewatch", "instance": "here:8000"}),
         is_ready=lambda: ready[0],
     )
     async with receiver:
@@ -290,7 +292,7 @@ REFUSED = {
     "exponential_histogram": (exponential, "explicit buckets"),
     "no_data": (lambda name: metrics_pb2.Metric(name=name), ""),
     "no_value": (valueless, "no value"),
-    "bad_buckets": (lambda name: histogram(name, [2, 1], [1, 1, 1], NOW_MS), "bounds ascend"),
+    "bad_buckets": (lambda name: histogram(name, [2, 1], [1, 1, 1], NOW_MS), "numbers that ascend"),
     "too_many_buckets": (
         lambda name: histogram(name, range(501), [0] * 502, NOW_MS),
         "500 buckets",
@@ -305,6 +307,17 @@ REFUSED = {
 }
 
 
+@pytest.mark.parametrize("bounds", [[math.nan], [1, math.inf], [math.nan, 1]], ids=str)
+async def test_a_bound_that_is_no_number_makes_no_bucket(bounds: list[float]):
+    """It would be a second bucket for +Inf, or one that nothing can be less than."""
+    async with house() as receiving:
+        counts = [1] * (len(bounds) + 1)
+        refused, message = await receiving.send(histogram("odd", bounds, counts, NOW_MS))
+
+        assert (refused, "bounds are numbers" in message) == (1, True)
+        assert receiving.now("odd_seconds_bucket") == {}
+
+
 @pytest.mark.parametrize("reason", sorted(REFUSED))
 async def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(reason: str):
     """The answer counts the data points and explains; the metrics tell why."""
@@ -316,7 +329,16 @@ async def test_what_cannot_be_taken_is_said_and_the_rest_is_taken(reason: str):
         assert explanation in message
         assert not refused or message.startswith("1 of odd")
         assert receiving.now("fine") == {series("fine"): 1}
-        assert receiving.receiver.stats.points_refused == ({reason: 1} if refused else {})
+        assert receiving.receiver.stats.points_refused == ({reason.strip(): 1} if refused else {})
+
+
+async def test_a_name_of_which_nothing_is_left_is_none():
+    """A series has a name; that of a counter would be its ending alone."""
+    async with house() as receiving:
+        refused, message = await receiving.send(gauge("..", 1, NOW_MS), counter("_", 1, NOW_MS))
+
+        assert (refused, "a letter or a digit" in message) == (2, True)
+        assert receiving.store.series_count == 0
 
 
 async def test_attributes_that_nest_are_shown_as_json_unless_they_nest_deeply():
@@ -332,6 +354,24 @@ async def test_attributes_that_nest_are_shown_as_json_unless_they_nest_deeply():
 
         assert receiving.now("size") == {series("size", tags='["a", 2]', map='{"k": "eA=="}'): 1}
         assert (refused, "holds too much" in message) == (1, True)
+
+
+async def test_what_the_process_knows_of_itself_is_left_aside():
+    """A collector that sends everything back brings no errors, and nobody can pose as the process.
+
+    A series that is somebody else's would keep the process's own from being stored.
+    """
+    async with house() as receiving:
+        sent = gauge("gateway.connections", 7, NOW_MS), counter("gateway.new", 1, NOW_MS)
+
+        answer = await receiving.send(*sent, service="gatewatch", instance="here:8000")
+
+        assert answer == (0, "")
+        assert receiving.store.series_count == 0
+        stats = receiving.receiver.stats
+        assert (stats.points, stats.points_refused) == (0, {"own_series": 2})
+        await receiving.send(*sent, service="gatewatch", instance="there:8000")
+        assert (stats.points, stats.points_refused) == (2, {"own_series": 2})
 
 
 async def test_a_series_has_one_sample_of_a_time():
@@ -352,11 +392,11 @@ async def test_parts_of_a_collection_may_come_in_any_order():
     async with house() as receiving:
         assert (await receiving.send(gauge("a", 1, NOW_MS)))[0] == 0
         assert (await receiving.send(gauge("b", 2, NOW_MS)))[0] == 0
-        assert (await receiving.send(gauge("c", 3, NOW_MS - 900)))[0] == 0
+        assert (await receiving.send(gauge("c", 3, NOW_MS - 4900)))[0] == 0
 
         found = receiving.now("{__name__=~'a|b|c'}", NOW_MS + 10)
         assert sorted(found.values()) == [1, 2, 3]
-        assert (await receiving.send(gauge("d", 4, NOW_MS - 5000)))[0] == 1
+        assert (await receiving.send(gauge("d", 4, NOW_MS - 6000)))[0] == 1
 
 
 async def test_several_collections_come_in_one_request():
@@ -515,6 +555,25 @@ async def test_too_many_data_points_are_refused_as_a_whole():
         assert status == 413
         assert "3 data points" in Status.FromString(answer).message
         assert receiving.store.series_count == 0
+
+
+@pytest.mark.parametrize("part", ["resources", "scopes", "metrics"])
+async def test_a_body_of_nothing_but_empty_parts_is_refused_as_a_whole(part: str):
+    """Two bytes each, they would keep the receiver busy for minutes without one data point."""
+    async with house(max_data_points=100) as receiving:
+        request = Request()
+        for _ in range(301):
+            if part == "resources" or not request.resource_metrics:
+                request.resource_metrics.add()
+            if part == "scopes" or not request.resource_metrics[0].scope_metrics:
+                request.resource_metrics[0].scope_metrics.add()
+            if part == "metrics":
+                request.resource_metrics[0].scope_metrics[0].metrics.add()
+
+        status, _, body = await post(receiving.url, request)
+
+        assert status == 413
+        assert "max_data_points" in Status.FromString(body).message
 
 
 async def test_a_body_that_does_not_come_is_given_up():

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.clock import ManualClock
+from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore
 from service.receiving.encoding import Encoding, decode_request
 from service.receiving.errors import ReceivingError
@@ -39,7 +40,8 @@ def take(body: bytes, encoding: Encoding) -> Outcome | None:
     clock = ManualClock(NOW_MS / 1000)
     store = SeriesStore(clock=clock, retention_s=3600)
     targets = Targets(store, clock=clock, retention_s=3600, max_series=100)
-    requests = Requests(targets, limits=AttributeLimits(8, 64), max_data_points=100)
+    own = Labels({"job": "gatewatch", "instance": "here:8000"})
+    requests = Requests(targets, limits=AttributeLimits(8, 64), max_data_points=100, own=own)
     try:
         outcome = requests.take(decode_request(body, encoding))
     except ReceivingError:

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.resources import Resource
 
 from service.config.settings import Settings
 from service.config.telemetry_settings import OTLPSettings, TelemetrySettings
@@ -281,3 +282,62 @@ def test_how_metrics_are_sent_may_come_from_the_variable():
     assert found["metrics"].temporality == "delta"
     assert found["traces"].temporality == "cumulative"
     assert settled["metrics"].temporality == "lowmemory"
+
+
+def test_a_resource_equals_what_it_was_made_of():
+    """What exporters group by it stays together though its hash is its own."""
+    resource = resolve_resource(Settings(), {"OTEL_SERVICE_NAME": "chat"})
+    plain = Resource(resource.attributes, resource.schema_url)
+
+    assert {resource: 1}[plain] == 1
+    assert resource == plain
+    assert hash(resource) == hash(plain)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("authorization Bearer s3cret", 1),
+        ("a=b, authorization: s3cret", 2),
+        ("a=b,authorization=Basic s3cret,s3cret", 3),
+        ("=s3cret", 1),
+        ('authorization="s3cret"', 1),
+        ("authorization=s3cret%0D%0Aother: 1", 1),
+        ("authorization=s3cret%C4%80", 1),
+    ],
+)
+def test_headers_that_cannot_be_read_are_refused_and_not_shown(
+    text: str, number: int, caplog: pytest.LogCaptureFixture
+):
+    """What would be left out, or would fail with every request, is said before; it is a secret."""
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": HERE, "OTEL_EXPORTER_OTLP_HEADERS": text}
+
+    with pytest.raises(ConfigurationError) as refusal:
+        targets(environment)
+
+    assert str(refusal.value).startswith("OTEL_EXPORTER_OTLP_HEADERS: ")
+    assert f"header {number} " in str(refusal.value)
+    assert "s3cret" not in str(refusal.value) + caplog.text
+
+
+def test_headers_may_be_written_with_spaces_and_escapes():
+    """As other SDKs have them."""
+    text = " Authorization = Basic dTpw== ,, x-team=a%2Cb%20c,"
+    environment = {"OTEL_EXPORTER_OTLP_ENDPOINT": HERE, "OTEL_EXPORTER_OTLP_HEADERS": text}
+
+    found = targets(environment)["traces"].headers
+
+    assert found == {"authorization": "Basic dTpw==", "x-team": "a,b c"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("authorization", "s3cret\n"), ("a", " s3cret"), ("x:y", "s3cret"), ("x", "s3cr\u20act")],
+)
+def test_headers_of_the_settings_that_cannot_be_sent_are_refused(name: str, value: str):
+    """A line break at the end of a secret would make every export fail, and be in its error."""
+    with pytest.raises(ConfigurationError) as refusal:
+        targets({}, endpoint=HERE, headers={name: value})
+
+    assert str(refusal.value).startswith(f"telemetry.otlp.headers.{name}: ")
+    assert "s3cr" not in str(refusal.value)

@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from opentelemetry.exporter.otlp.proto.common._log_encoder import encode_logs
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.trace import StatusCode
 
-from service.telemetry.export import ExportQueue, QueueLimits
+from service.telemetry.export import (
+    ExportQueue,
+    QueueLimits,
+    QueueLogProcessor,
+    QueueSpanProcessor,
+)
 
+T = TypeVar("T")
 LIMITS = QueueLimits(max_items=4, max_batch=2, delay_s=60.0)
 
 
@@ -28,6 +41,16 @@ class Gate:
         self.released.wait(30)
         self.batches.append(batch)
         return True
+
+
+def keeping(items: list[T]) -> Callable[[list[T]], bool]:
+    """Return an export that keeps what it gets in a list."""
+
+    def export(batch: list[T]) -> bool:
+        items.extend(batch)
+        return True
+
+    return export
 
 
 @pytest.fixture
@@ -172,3 +195,23 @@ def test_every_item_is_sent_or_dropped(steps, accepts):
     queue.close(10)
 
     assert queue.stats.sent + queue.stats.dropped == steps.count("put")
+
+
+def test_a_text_that_no_encoding_has_costs_no_batch():
+    """Half a surrogate pair, as JSON of a stranger may have it, is replaced where it would."""
+    spans: list[ReadableSpan] = []
+    span_queue = ExportQueue[ReadableSpan]("traces", keeping(spans))
+    tracer_provider = TracerProvider(resource=Resource.get_empty())
+    tracer_provider.add_span_processor(QueueSpanProcessor(span_queue))
+    logs: list[ReadableLogRecord] = []
+    log_queue = ExportQueue[ReadableLogRecord]("logs", keeping(logs))
+    logger_provider = LoggerProvider(resource=Resource.get_empty())
+    logger_provider.add_log_record_processor(QueueLogProcessor(log_queue))
+
+    with tracer_provider.get_tracer("tests").start_as_current_span("probe") as span:
+        span.set_status(StatusCode.ERROR, "it said \ud800")
+    logger_provider.get_logger("tests").emit(body="it said \ud800")
+
+    assert span_queue.close(5) == log_queue.close(5) == 0
+    assert b"it said ?" in encode_spans(spans).SerializeToString()
+    assert b"it said ?" in encode_logs(logs).SerializeToString()
