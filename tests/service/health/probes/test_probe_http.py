@@ -153,6 +153,8 @@ async def test_an_unknown_name_is_a_failure(pool):
     result = await probe(pool, "http://gatewatch.invalid/")
 
     assert result.error_type == "dns"
+    assert result.reason.startswith("the name does not resolve: ")
+    assert "Errno" not in result.reason
 
 
 async def test_the_phases_of_a_request_are_told(server, pool):
