@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from yarl import URL
+
 from alerts.clock import Clock
 from alerts.storage.database import Database
 from service.config.health_settings import (
@@ -60,7 +62,14 @@ def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
 def _probes(health: HealthSettings, parts: OwnParts) -> Iterator[tuple[str, Probe]]:
     own = health.own
     yield CONNECTIONS_CHECK, ConnectionsProbe(parts.connections)
-    yield HTTP_POOL_CHECK, HTTPPoolProbe(parts.pool, exhausted_after_s=health.interval)
+    yield (
+        HTTP_POOL_CHECK,
+        HTTPPoolProbe(
+            parts.pool,
+            exhausted_after_s=health.interval,
+            hosts=[URL(str(url)) for url in own.http_pool_hosts],
+        ),
+    )
     yield STORAGE_CHECK, StorageProbe(parts.database)
     if parts.broker is not None:
         yield BROKER_CHECK, BrokerProbe(parts.broker)
