@@ -26,5 +26,5 @@ class OwnCheckSettings(Section):
     """How long the collector may accept nothing while something waits for it, for
     gateway-export."""
     http_pool_hosts: tuple[AnyHttpUrl, ...] = ()
-    """URLs that http-pool requests with HEAD at each run, over the connections of the pool; it fails
-    when one of them gives no answer, whatever its status."""
+    """URLs that http-pool requests with HEAD at each run, over the pool's connections; it fails
+    when one of them gives no answer. Any status is one."""

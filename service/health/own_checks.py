@@ -42,6 +42,7 @@ class OwnParts:
         data_directory: Where files are kept.
         clock: The time.
         broker: What carries publications between processes; None: there is only this one.
+        broker_name: Where it is, for a person; holds no password.
     """
 
     connections: ConnectionSweep
@@ -52,6 +53,7 @@ class OwnParts:
     data_directory: Path
     clock: Clock
     broker: CheckedBroker | None = None
+    broker_name: str = ""
 
 
 def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
@@ -72,7 +74,7 @@ def _probes(health: HealthSettings, parts: OwnParts) -> Iterator[tuple[str, Prob
     )
     yield STORAGE_CHECK, StorageProbe(parts.database)
     if parts.broker is not None:
-        yield BROKER_CHECK, BrokerProbe(parts.broker)
+        yield BROKER_CHECK, BrokerProbe(parts.broker, f"broker {parts.broker_name}")
     if parts.queues:
         yield (
             EXPORT_CHECK,
