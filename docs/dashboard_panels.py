@@ -283,7 +283,7 @@ ALERTS: Final = Dashboard(
                     ),
                     maximum=1,
                 ),
-                Panel("Duration", "s", quantiles("gateway_health_check_duration_seconds", "check")),
+                Panel("Duration", "s", quantiles("gateway_health_check_duration_seconds", "kind")),
                 Panel(
                     "Last status",
                     "short",

@@ -14,17 +14,21 @@ from typing import Final
 
 from alerts.durations import format_duration
 from alerts.errors import Problem
+from alerts.notify.tls import make_context
+from alerts.notify.transport import TransportError
 from alerts.rules.model import RuleEngine
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
 from service.config.addresses import is_loopback
 from service.config.gateway_settings import GatewaySettings
 from service.config.health_settings import BUILT_IN_CHECKS, HealthSettings
+from service.config.probe_settings import ProbeTLSSettings
 from service.config.settings import AlertsSettings, Settings
 from service.config.token_settings import TokenSettings
 from service.documents import Documents, read_documents
 from service.errors import ConfigurationError
 from service.gateway.authentication import static_key_problems
+from service.health.probes.tls_contexts import tls_options
 from service.telemetry.checking import telemetry_problems
 
 SAFE_SECRET_BYTES: Final = 32
@@ -46,6 +50,7 @@ def read_configured(
     """
     problems = [
         *_names(settings.health),
+        *_tls_files(settings.health),
         *_storage(settings.alerts),
         *_token_keys(settings.gateway),
         *_broker(settings.gateway),
@@ -60,7 +65,11 @@ def read_reloaded(settings: Settings, *, engine: RuleEngine) -> Documents:
     Raises:
         ConfigurationError: Rules, routes, checks or keys that cannot be used; lists all.
     """
-    problems = [*_names(settings.health), *_token_keys(settings.gateway)]
+    problems = [
+        *_names(settings.health),
+        *_tls_files(settings.health),
+        *_token_keys(settings.gateway),
+    ]
     return _documents(settings, engine, problems)
 
 
@@ -96,6 +105,30 @@ def _names(health: HealthSettings) -> list[Problem]:
         for index, check in enumerate(health.checks)
         if check.name in BUILT_IN_CHECKS
     ]
+
+
+def _tls_files(health: HealthSettings) -> list[Problem]:
+    """Refuse certificates and keys of checks that cannot be used. Reads them."""
+    said: dict[ProbeTLSSettings, str] = {}
+    problems: list[Problem] = []
+    for index, check in enumerate(health.checks):
+        tls = getattr(getattr(check, check.kind), "tls", None)
+        if not isinstance(tls, ProbeTLSSettings) or not (tls.ca_file or tls.cert_file):
+            continue
+        if tls not in said:
+            said[tls] = _tls_fault(tls)
+        if said[tls]:
+            path = f"health.checks[{index}].{check.kind}.tls"
+            problems.append(Problem(path, 0, 0, said[tls]))
+    return problems
+
+
+def _tls_fault(tls: ProbeTLSSettings) -> str:
+    try:
+        make_context(tls_options(tls))
+    except TransportError as error:
+        return str(error).removeprefix("TLS: ")
+    return ""
 
 
 def _storage(alerts: AlertsSettings) -> list[Problem]:

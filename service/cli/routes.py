@@ -12,7 +12,7 @@ from service.cli import options
 from service.cli.output import EXIT_FAILED, write_error, write_json, write_line
 
 if TYPE_CHECKING:
-    from alerts.routing.model import Route, RoutingConfig
+    from alerts.routing.model import InhibitRule, Route, RoutingConfig
     from alerts.series.labels import Labels
     from service.config.settings import AlertsSettings
 
@@ -85,15 +85,22 @@ def show(
     settings: options.SetOption = None,
     as_json: options.JSONOption = False,
 ) -> None:
-    """Print the tree of routes.
+    """Print the tree of routes, then the inhibition rules.
 
     A line has the matchers of a route and its receiver, then what differs from the route above.
+    Rules of inhibition that follow from what checks depend on are among the others.
     """
-    route = _routing(options.load(config, settings).settings.alerts).route
+    from service.health.inhibition import with_dependencies
+
+    loaded = options.load(config, settings).settings
+    routing = with_dependencies(_routing(loaded.alerts), loaded.health)
     if as_json:
-        write_json(_tree_as_data(route))
-    else:
-        _write_tree(route)
+        rules = [_rule_as_data(rule) for rule in routing.inhibit_rules]
+        write_json({**_tree_as_data(routing.route), "inhibit_rules": rules})
+        return
+    _write_tree(routing.route)
+    for rule in routing.inhibit_rules:
+        write_line(_described_rule(rule))
 
 
 def _labels(texts: Iterable[str]) -> Labels:
@@ -209,6 +216,30 @@ def _described(route: Route, above: Route | None) -> str:
     if route.continues:
         parts.append("continue: true")
     return "  ".join(parts)
+
+
+def _described_rule(rule: InhibitRule) -> str:
+    """Return a line about an inhibition rule."""
+    from alerts.routing.matchers import format_matchers
+
+    source, target = map(format_matchers, (rule.source_matchers, rule.target_matchers))
+    parts = [f"inhibition: {source} inhibits {target}"]
+    if rule.equal:
+        parts.append(f"equal: [{', '.join(rule.equal)}]")
+    if rule.name:
+        parts.append(f"name: {rule.name}")
+    return "  ".join(parts)
+
+
+def _rule_as_data(rule: InhibitRule) -> dict[str, Any]:
+    from alerts.routing.matchers import format_matcher
+
+    return {
+        "name": rule.name,
+        "source_matchers": [format_matcher(matcher) for matcher in rule.source_matchers],
+        "target_matchers": [format_matcher(matcher) for matcher in rule.target_matchers],
+        "equal": list(rule.equal),
+    }
 
 
 def _inherited(route: Route) -> dict[str, str]:

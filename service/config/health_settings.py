@@ -53,7 +53,7 @@ PLACEHOLDERS: Final[Mapping[str, tuple[Placeholder, ...]]] = MappingProxyType(
             Placeholder.CERTIFICATE_EXPIRATION,
         ),
         "grpc": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
-        "redis": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
+        "redis": (*_REACHED, Placeholder.BODY, Placeholder.CERTIFICATE_EXPIRATION),
         "sql": (Placeholder.CONNECTED, Placeholder.RESPONSE_TIME, Placeholder.BODY),
         "smtp": (
             Placeholder.STATUS,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AnyHttpUrl, Field
 
 from service.config.section import Section
 from service.config.types import PositiveDuration, Size
@@ -25,3 +25,6 @@ class OwnCheckSettings(Section):
     max_export_silence: PositiveDuration = 300.0
     """How long the collector may accept nothing while something waits for it, for
     gateway-export."""
+    http_pool_hosts: tuple[AnyHttpUrl, ...] = ()
+    """URLs that http-pool requests with HEAD at each run, over the pool's connections; it fails
+    when one of them gives no answer. Any status is one."""

@@ -22,6 +22,7 @@ DRIVERS: Final[dict[str, tuple[str, str, str]]] = {
 }
 """Schemes of databases: SQLAlchemy's name, the package it takes, and the extra that brings it."""
 
+_GRPC_MIN_VERSION: Final = "TLS12"
 _REDIS_URL = re.compile(r"(?:rediss?://[^/\s]+(?:/[0-9]*)?|unix://\S+)")
 
 
@@ -87,6 +88,11 @@ class GRPCProbeSettings(Section):
             raise contradiction(
                 "gRPC always verifies certificates; trust the server's with tls.ca_file",
                 ("tls", "verify"),
+            )
+        if self.tls.min_version != _GRPC_MIN_VERSION:
+            raise contradiction(
+                "gRPC chooses the version itself, TLS 1.2 or newer; remove tls.min_version",
+                ("tls", "min_version"),
             )
         return self
 

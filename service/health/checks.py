@@ -42,6 +42,7 @@ class Check:
         group: The group it belongs to; empty: none.
         depends_on: Names of the checks it needs.
         maintenance: When what it finds says nothing.
+        kind: The kind of its probe; ``own`` for checks of the process itself.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Check:
     group: str = ""
     depends_on: tuple[str, ...] = ()
     maintenance: Maintenance = field(default_factory=Maintenance)
+    kind: str = "own"
 
 
 def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Check, ...]:
@@ -75,6 +77,7 @@ def _check(settings: CheckSettings, around: HealthSettings, parts: ProbeParts) -
         group=settings.group,
         depends_on=settings.depends_on,
         maintenance=configured_maintenance((*around.maintenance, *settings.maintenance)),
+        kind=settings.kind,
     )
 
 

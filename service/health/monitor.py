@@ -298,7 +298,7 @@ class HealthMonitor:
                 self._tell(before, watched.snapshot())
 
     def _measure(self, check: Check, result: ProbeResult) -> None:
-        attributes = {"check": check.name}
+        attributes = {"kind": check.kind}
         if result.error_type:
             attributes["error.type"] = result.error_type
         self._instruments.health_check_duration.record(result.duration_s, attributes)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from yarl import URL
+
 from alerts.clock import Clock
 from alerts.storage.database import Database
 from service.config.health_settings import (
@@ -40,6 +42,7 @@ class OwnParts:
         data_directory: Where files are kept.
         clock: The time.
         broker: What carries publications between processes; None: there is only this one.
+        broker_name: Where it is, for a person; holds no password.
     """
 
     connections: ConnectionSweep
@@ -50,6 +53,7 @@ class OwnParts:
     data_directory: Path
     clock: Clock
     broker: CheckedBroker | None = None
+    broker_name: str = ""
 
 
 def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
@@ -60,10 +64,17 @@ def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
 def _probes(health: HealthSettings, parts: OwnParts) -> Iterator[tuple[str, Probe]]:
     own = health.own
     yield CONNECTIONS_CHECK, ConnectionsProbe(parts.connections)
-    yield HTTP_POOL_CHECK, HTTPPoolProbe(parts.pool, exhausted_after_s=health.interval)
+    yield (
+        HTTP_POOL_CHECK,
+        HTTPPoolProbe(
+            parts.pool,
+            exhausted_after_s=health.interval,
+            hosts=[URL(str(url)) for url in own.http_pool_hosts],
+        ),
+    )
     yield STORAGE_CHECK, StorageProbe(parts.database)
     if parts.broker is not None:
-        yield BROKER_CHECK, BrokerProbe(parts.broker)
+        yield BROKER_CHECK, BrokerProbe(parts.broker, f"broker {parts.broker_name}")
     if parts.queues:
         yield (
             EXPORT_CHECK,

@@ -184,6 +184,8 @@ class Exchange:
             return "the URL, or one it redirects to, cannot be requested"
         if isinstance(error, aiohttp.ClientResponseError):
             return f"the answer is not HTTP: {error.message}".replace("\n", " ")[:300]
+        if isinstance(error, aiohttp.ClientConnectorDNSError):
+            return f"the name does not resolve: {error.os_error.strerror or error.os_error}"
         if isinstance(error, aiohttp.ClientConnectorError):
             return f"no connection: {error.os_error}"
         kind = type(error).__name__

@@ -95,6 +95,19 @@ def test_what_cannot_work_is_refused(
     assert problem.startswith(said)
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "wrong"])
+def test_tls_files_of_checks_are_read(tmp_path: Path, content: str | None) -> None:
+    """One that is not there, or is no certificate, is refused before the first run of its check."""
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    bad = {"address": "localhost:1", "tls": {"ca_file": str(file)}}
+    checks = [{"name": "one", "tls": bad}, {"name": "two", "tcp": {"address": "localhost:1"}}]
+
+    (problem,) = problems_of({"health": {"checks": checks}})
+    assert problem.startswith(f"health.checks[0].tls.tls: cannot use {file}: ")
+
+
 def test_grpc_is_refused_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The problem says how to get it."""
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.grpc", None)

@@ -122,6 +122,28 @@ def test_the_tree_for_machines(folder: Path):
     assert (db["group_by"], db["labels"], db["group_wait_s"]) == (["..."], {"a": "b"}, 30.0)
 
 
+def test_inhibition_between_checks_is_shown(folder: Path):
+    """`routes show` has the rules of the file, and those that follow from what checks depend on."""
+    own = "inhibit_rules:\n  - {source_matchers: [a=b], target_matchers: [c=d], equal: [e]}\n"
+    (folder / "am.yml").write_text(ROUTES + own, encoding="utf-8")
+    (folder / "gatewatch.yaml").write_text(
+        CONFIG + "health:\n"
+        "  checks:\n"
+        "    - {name: db, tcp: {address: 'localhost:1'}}\n"
+        "    - {name: web, tcp: {address: 'localhost:2'}, depends_on: [db]}\n",
+        encoding="utf-8",
+    )
+    shown = gatewatch_inside("routes", "show", directory=folder)
+    data = json.loads(gatewatch_inside("routes", "show", "--json", directory=folder).out)
+
+    assert lines(shown)[-2:] == [
+        'inhibition: {a="b"} inhibits {c="d"}  equal: [e]',
+        'inhibition: {check="db",severity!~"warning|info|none"} inhibits {check=~"web"}'
+        "  name: checks that depend on db",
+    ]
+    assert [rule["name"] for rule in data["inhibit_rules"]] == ["", "checks that depend on db"]
+
+
 def test_without_a_file_alerts_go_to_the_log(tmp_path: Path):
     """Without a configuration every alert is a group of its own, written to the log."""
     done = gatewatch_inside("routes", "test", "alertname=A", directory=tmp_path)

@@ -46,6 +46,28 @@ async def resolve(
     return found
 
 
+async def connected_socket(run: Run, lookups: Lookups, host: str, port: int) -> socket.socket:
+    """Return a socket that is connected to a host; it is the caller's to close.
+
+    Raises:
+        ProbeError: The host has no address.
+        OSError: No connection.
+    """
+    addresses = await resolve(run, lookups, host, port)
+    started_s = run.clock.monotonic()
+    plain = await aiohappyeyeballs.start_connection(
+        addresses, happy_eyeballs_delay=_RACE_DELAY_S, interleave=1
+    )
+    try:
+        run.address = str(plain.getpeername()[0])
+    except BaseException:
+        plain.close()
+        raise
+    run.attributes[names.ADDRESS] = run.address
+    run.attributes[names.CONNECT_S] = run.clock.monotonic() - started_s
+    return plain
+
+
 @asynccontextmanager
 async def connection(
     run: Run,
@@ -62,15 +84,8 @@ async def connection(
         ProbeError: The host has no address.
         OSError: No connection.
     """
-    addresses = await resolve(run, lookups, host, port)
-    started_s = run.clock.monotonic()
-    plain = await aiohappyeyeballs.start_connection(
-        addresses, happy_eyeballs_delay=_RACE_DELAY_S, interleave=1
-    )
+    plain = await connected_socket(run, lookups, host, port)
     try:
-        run.address = str(plain.getpeername()[0])
-        run.attributes[names.ADDRESS] = run.address
-        run.attributes[names.CONNECT_S] = run.clock.monotonic() - started_s
         reader, writer = await _streams(run, plain, context, server_name or host)
     except BaseException:
         plain.close()

@@ -115,7 +115,7 @@ def _push(settings: PushProbeSettings, making: _Making) -> Probe:
 def _redis(settings: RedisProbeSettings, making: _Making) -> Probe:
     from service.health.probes.redis import RedisProbe  # noqa: PLC0415 - only the extra has it
 
-    return RedisProbe(settings, **making.judging)
+    return RedisProbe(settings, lookups=making.parts.pool.lookups, **making.securing)
 
 
 def _grpc(settings: GRPCProbeSettings, making: _Making) -> Probe:
@@ -143,8 +143,10 @@ _MAKERS: Final[Mapping[str, Callable[[Any, _Making], Probe]]] = MappingProxyType
         ),
         "grpc": _grpc,
         "redis": _redis,
-        "sql": lambda settings, making: SQLProbe(settings, **making.judging),
-        "smtp": lambda settings, making: SMTPProbe(settings, **making.securing),
+        "sql": lambda settings, making: SQLProbe(settings, **making.reaching),
+        "smtp": lambda settings, making: SMTPProbe(
+            settings, lookups=making.parts.pool.lookups, **making.securing
+        ),
         "command": _command,
         "push": _push,
     }

@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
-from redis import asyncio as client
 from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from yarl import URL
 
 from alerts.clock import Clock
 from service.config.service_probe_settings import RedisProbeSettings
-from service.health.conditions.findings import Placeholder
+from service.health.probes.connecting import Streams, close, connection
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
+from service.health.probes.tls_contexts import ProbeTLSContexts
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
+
+_PORT: Final = 6379
+_TLS: Final = "rediss"
 
 
 class RedisProbe:
     """Connects, logs in if there is a password, and sends PING."""
 
     def __init__(
-        self, settings: RedisProbeSettings, *, clock: Clock, expectations: Expectations
+        self,
+        settings: RedisProbeSettings,
+        *,
+        clock: Clock,
+        lookups: Lookups,
+        contexts: ProbeTLSContexts,
+        expectations: Expectations,
     ) -> None:
         self._settings = settings
         self._clock = clock
-        url = URL(settings.url)
+        self._lookups = lookups
+        self._contexts = contexts
+        self._url = url = URL(settings.url)
         given = settings.password.get_secret_value() if settings.password is not None else ""
+        self._password = given or url.password or ""
         secrets = tuple(filter(None, (given, url.password or "")))
         self._expectations = Expectations(expectations.conditions, secrets)
         self._target = str(url.with_user(None)) if url.host else settings.url
@@ -45,47 +61,90 @@ class RedisProbe:
         )
 
     async def _look(self, run: Run) -> str:
-        server = client.Redis.from_url(self._settings.url, **self._options())
-        try:
-            await server.ping()
-        except exceptions.AuthenticationError as error:
-            run.connected = True
-            raise ProbeError(Fault(f"the login is refused: {error}", "authorization")) from error
-        except exceptions.TimeoutError as error:
-            raise ProbeError(_unreached(error, "timeout")) from error
-        except exceptions.ConnectionError as error:
-            raise ProbeError(_unreached(error, "connect")) from error
-        except exceptions.RedisError as error:
-            run.connected = True
-            raise ProbeError(
-                Fault(f"the server answers with an error: {error}", "answer")
-            ) from error
-        finally:
-            await server.aclose()
-        run.connected = True
+        async with self._connected(run) as streams:
+            run.awaited = "answer"
+            try:
+                await self._ping(streams)
+            except exceptions.AuthenticationError as error:
+                raise ProbeError(
+                    Fault(f"the login is refused: {error}", "authorization")
+                ) from error
+            except exceptions.ConnectionError as error:
+                raise ProbeError(Fault(f"the connection broke: {error}", "disconnected")) from error
+            except exceptions.RedisError as error:
+                raise ProbeError(
+                    Fault(f"the server answers with an error: {error}", "answer")
+                ) from error
         run.body = b"PONG"
         return "PONG"
 
-    def _options(self) -> dict[str, Any]:
-        settings = self._settings
-        options: dict[str, Any] = {
-            "retry": Retry(NoBackoff(), 0),
-            "single_connection_client": True,
-            "protocol": 2,
-        }
-        if settings.password is not None:
-            options["password"] = settings.password.get_secret_value()
-        if settings.url.startswith("rediss://"):
-            tls = settings.tls
-            options |= {
-                "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE,
-                "ssl_check_hostname": tls.verify,
-                "ssl_ca_certs": str(tls.ca_file) if tls.ca_file else None,
-                "ssl_certfile": str(tls.cert_file) if tls.cert_file else None,
-                "ssl_keyfile": str(tls.key_file) if tls.key_file else None,
-            }
-        return options
+    async def _ping(self, streams: Streams) -> None:
+        """Log in and send PING.
+
+        Raises:
+            RedisError: The server refuses, breaks the connection, or is no Redis.
+        """
+        talk = _OpenedConnection(
+            streams,
+            db=int(self._url.path.strip("/") or 0) if self._url.host else 0,
+            username=self._url.user or None,
+            password=self._password or None,
+        )
+        try:
+            await talk.connect()  # type: ignore[no-untyped-call]  # redis-py's omission
+            await talk.send_command("PING", check_health=False)
+            await talk.read_response()
+        finally:
+            await talk.disconnect(nowait=True)
+
+    @asynccontextmanager
+    async def _connected(self, run: Run) -> AsyncIterator[Streams]:
+        url, tls = self._url, self._settings.tls
+        if not url.host:
+            reader, writer = await asyncio.open_unix_connection(url.path)
+            run.connected = True
+            try:
+                yield reader, writer
+            finally:
+                await close(writer)
+            return
+        context = await self._contexts.context(tls) if url.scheme == _TLS else None
+        async with connection(
+            run,
+            self._lookups,
+            url.host,
+            url.port or _PORT,
+            context=context,
+            server_name=tls.server_name,
+        ) as streams:
+            yield streams
 
 
-def _unreached(error: Exception, error_type: str) -> Fault:
-    return Fault(f"no connection: {error}", error_type, Placeholder.CONNECTED)
+class _OpenedConnection(AbstractConnection):
+    """redis-py's connection on streams that are open already.
+
+    Opening them here, and not in the library, looks up names on the threads for it, makes the TLS
+    context off the event loop and once for all checks, and notes what the certificate says.
+    """
+
+    def __init__(self, streams: Streams, **options: Any) -> None:
+        # The run has a deadline; redis-py's own lose cancellations on Python 3.11.
+        super().__init__(
+            retry=Retry(NoBackoff(), 0),
+            socket_timeout=None,
+            socket_connect_timeout=None,
+            protocol=2,
+            driver_info=None,
+            **options,
+        )
+        self._streams = streams
+
+    def repr_pieces(self) -> list[tuple[str, Any]]:
+        """Return nothing: where it leads is the probe's to say."""
+        return []
+
+    async def _connect(self) -> None:
+        self._reader, self._writer = self._streams
+
+    def _host_error(self) -> str:
+        return "the server"

@@ -16,9 +16,11 @@ from alerts.clock import Clock
 from service.codec import encode
 from service.config.service_probe_settings import DRIVERS, SQLProbeSettings
 from service.health.conditions.findings import Placeholder
+from service.health.probes.connecting import resolve
 from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
+from service.pools.lookups import Lookups
 
 MAX_ROWS = 100
 """Rows that conditions see at most."""
@@ -28,10 +30,16 @@ class SQLProbe:
     """Connects, runs a query in a transaction that is taken back, and reads the first rows."""
 
     def __init__(
-        self, settings: SQLProbeSettings, *, clock: Clock, expectations: Expectations
+        self,
+        settings: SQLProbeSettings,
+        *,
+        clock: Clock,
+        lookups: Lookups,
+        expectations: Expectations,
     ) -> None:
         self._query = text(settings.query)
         self._clock = clock
+        self._lookups = lookups
         self._url = _url(settings)
         secrets = (self._url.password or "",)
         self._expectations = Expectations(expectations.conditions, tuple(filter(None, secrets)))
@@ -52,6 +60,10 @@ class SQLProbe:
 
     async def _look(self, run: Run) -> str:
         await self._require_file()
+        if self._url.host:
+            # The drivers look up names on the threads of the event loop, which a name whose
+            # servers are silent would hold; it ends here instead.
+            await resolve(run, self._lookups, self._url.host, self._url.port or 0)
         engine = create_async_engine(self._url, poolclass=NullPool, hide_parameters=True)
         try:
             async with engine.connect() as connection:

@@ -112,7 +112,7 @@ class WebSocketProbe:
             reason = f"status {error.status} instead of 101: {error.message}"
             raise ProbeError(Fault(reason, "handshake", Placeholder.STATUS)) from error
         except aiohttp.ClientConnectorDNSError as error:
-            reason = f"the name does not resolve: {error.os_error}"
+            reason = f"the name does not resolve: {error.os_error.strerror or error.os_error}"
             raise ProbeError(Fault(reason, "dns", Placeholder.CONNECTED)) from error
         except aiohttp.ClientSSLError as error:
             raise ProbeError(

@@ -124,12 +124,14 @@ async def test_a_run_is_a_span_inside_the_span_of_its_job(house):
 
 
 async def test_results_are_metrics(house):
-    """Duration and error type are recorded, and the snapshot has what is observed."""
-    house.monitor.add(check(script="-"))
+    """Duration and error type are recorded by kind, and the snapshot has what is observed."""
+    house.monitor.add(check("web", script="-", kind="http"))
+    house.monitor.add(check("shop", script="-", kind="http"))
     await house.monitor.run("web")
+    await house.monitor.run("shop")
 
     (point,) = house.telemetry.points("gateway.health.check.duration")
-    assert point.attributes == {"check": "web", "error.type": "status"}
+    assert point.attributes == {"kind": "http", "error.type": "status"}
     snapshot = house.monitor.check("web")
     assert (snapshot.probe_success, snapshot.http_status) == (0, 500)
 

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from contextlib import AbstractAsyncContextManager
 
-from service.health.probes.http_pool import HTTPPoolProbe
+import pytest
+from yarl import URL
+
+from service.health.probes.http_pool import MOST_HOSTS, HTTPPoolProbe
+from service.pools.http import HTTPResponse
 from service.pools.http_counts import HTTPPoolStats, PoolCounts
+from tests.support.http import raw_server
+from tests.support.probes import probe_parts
 
 
 class CountedPool:
-    """Tells the counts a test sets."""
+    """Tells the counts a test sets; nothing can be requested."""
 
     def __init__(self) -> None:
         self.stats = HTTPPoolStats()
@@ -17,6 +23,16 @@ class CountedPool:
 
     def counts(self) -> PoolCounts:
         return self.stats.snapshot(4, 2, self.now)
+
+    def request(
+        self,
+        method: str,
+        url: str | URL,
+        *,
+        timeout_s: float | None = None,
+        allow_redirects: bool = True,
+    ) -> AbstractAsyncContextManager[HTTPResponse]:
+        raise NotImplementedError
 
 
 @pytest.mark.parametrize(("waited", "success"), [(59.9, True), (60.0, False), (60.1, False)])
@@ -73,3 +89,54 @@ async def test_requests_that_gave_up_waiting_are_exhaustion():
         "pools.http.max_connections is 4, max_connections_per_host 2"
     )
     assert second.success
+
+
+async def test_the_busiest_hosts_are_told_one_by_one():
+    """What is in use, waiting and failed since the last run; hosts without any are left out."""
+    pool = CountedPool()
+    probe = HTTPPoolProbe(pool, exhausted_after_s=60.0)
+    pool.stats.endpoint("a", 80).errors = 3
+    await probe.run(1.0)
+    pool.stats.endpoint("a", 80).errors = 5
+    pool.stats.endpoint("b", 443).in_use = 2
+    pool.stats.start_waiting(pool.stats.endpoint("b", 443), now=0.0)
+    pool.stats.endpoint("idle", 80).open = 1
+
+    result = await probe.run(1.0)
+    assert {key: value for key, value in result.attributes.items() if key.startswith("host.")} == {
+        "host.a:80.in_use": 0,
+        "host.a:80.waiting": 0,
+        "host.a:80.errors": 2,
+        "host.b:443.in_use": 2,
+        "host.b:443.waiting": 1,
+        "host.b:443.errors": 0,
+    }
+
+
+async def test_only_so_many_hosts_are_told():
+    """A result stays small, however many hosts there are; those that wait come first."""
+    pool = CountedPool()
+    for number in range(30):
+        pool.stats.endpoint(f"h{number}", 80).in_use = 1
+    pool.stats.start_waiting(pool.stats.endpoint("h7", 80), now=0.0)
+
+    result = await HTTPPoolProbe(pool, exhausted_after_s=60.0).run(1.0)
+    told = [key for key in result.attributes if key.endswith(":80.in_use")]
+    assert (len(told), told[0]) == (MOST_HOSTS, "host.h7:80.in_use")
+
+
+async def test_marked_hosts_have_to_answer(unused_tcp_port):
+    """Any status is an answer; who gives none is named, without what else stands in the URL."""
+    closed = URL(f"http://me:hush@127.0.0.1:{unused_tcp_port}/secret")
+    async with probe_parts() as parts, raw_server(b"HTTP/1.1 500 Broken\r\n\r\n") as port:
+        there = URL(f"http://127.0.0.1:{port}/")
+        good = await HTTPPoolProbe(parts.pool, exhausted_after_s=60.0, hosts=[there]).run(5.0)
+        bad = await HTTPPoolProbe(parts.pool, exhausted_after_s=60.0, hosts=[there, closed]).run(
+            5.0
+        )
+
+    assert good.success, good.reason
+    assert (bad.success, bad.error_type) == (False, "unreachable")
+    assert bad.reason.startswith(f"no answer from 127.0.0.1:{unused_tcp_port} (no connection: ")
+    assert "hush" not in bad.reason
+    assert "secret" not in bad.reason

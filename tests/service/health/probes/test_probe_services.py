@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -65,7 +66,9 @@ async def test_grpc_tells_servers_without_health_and_nobody_apart(unused_tcp_por
 
 
 @asynccontextmanager
-async def redis_server(password: str = "") -> AsyncIterator[int]:
+async def redis_server(
+    password: str = "", context: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
     """Speak as much of RESP2 as a client asks before it pings."""
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,7 +94,7 @@ async def redis_server(password: str = "") -> AsyncIterator[int]:
                 writer.write(answer)
         writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
     async with server:
         yield server.sockets[0].getsockname()[1]
 
@@ -106,6 +109,44 @@ async def test_redis_answers_ping():
     assert (result.success, result.reason) == (True, "PONG")
     assert wrong.error_type == "authorization"
     assert "other" not in wrong.reason
+
+
+async def test_redis_with_tls_has_the_name_and_version_that_are_wanted(tmp_path):
+    """The certificate must have the name of the settings, and the version must be high enough."""
+    certificates = Certificates.make(tmp_path)
+    old = certificates.another_server()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    tls = {"ca_file": certificates.ca_file, "server_name": "localhost"}
+    conditions = ["[CERTIFICATE_EXPIRATION] > 1h", "[IP] == 127.0.0.1"]
+    async with redis_server(context=certificates.server) as port:
+        url = f"rediss://127.0.0.1:{port}"
+        named = await run_once("redis", {"url": url, "tls": tls}, conditions=conditions)
+        other = await run_once("redis", {"url": url, "tls": {**tls, "server_name": "else.test"}})
+    async with redis_server(context=old) as port:
+        url = f"rediss://127.0.0.1:{port}"
+        too_old = await run_once("redis", {"url": url, "tls": {**tls, "min_version": "TLS13"}})
+
+    assert named.success, named.reason
+    assert named.attributes["tls.protocol.version"] == "TLSv1.3"
+    assert other.error_type == "tls"
+    assert not too_old.success
+
+
+async def test_redis_behind_a_unix_socket_answers_ping(tmp_path):
+    """A path stands for host and port."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while line := await reader.readline():
+            if line.strip() == b"PING":
+                writer.write(b"+PONG\r\n")
+        writer.close()
+
+    async with await asyncio.start_unix_server(talk, tmp_path / "redis.sock"):
+        there = await run_once("redis", {"url": f"unix://{tmp_path}/redis.sock"})
+        gone = await run_once("redis", {"url": f"unix://{tmp_path}/other.sock"})
+
+    assert (there.success, there.reason) == (True, "PONG")
+    assert gone.reason == "no connection: No such file or directory"
 
 
 async def test_redis_that_is_not_there_or_is_another_server_fails(unused_tcp_port):
@@ -202,6 +243,30 @@ async def test_smtp_greets_and_goes_on_with_tls(tmp_path: Path, unused_tcp_port:
     assert result.success, result.reason
     assert result.reason.startswith("220 ")
     assert refused.error_type == "tls"
+
+
+async def test_smtp_with_tls_from_the_start_has_the_name_that_is_wanted(tmp_path: Path):
+    """The certificate must have the name of the settings, as after STARTTLS."""
+    certificates = Certificates.make(tmp_path)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        with contextlib.suppress(ConnectionError):
+            while line := await reader.readline():
+                writer.write(b"221 bye\r\n" if line.startswith(b"QUIT") else b"250 fine\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0, ssl=certificates.server) as server:
+        settings = {
+            "address": f"127.0.0.1:{server.sockets[0].getsockname()[1]}",
+            "encryption": "implicit",
+        }
+        tls = {"ca_file": certificates.ca_file, "server_name": "localhost"}
+        named = await run_once("smtp", {**settings, "tls": tls}, conditions=["[IP] == 127.0.0.1"])
+        other = await run_once("smtp", {**settings, "tls": {**tls, "server_name": "else.test"}})
+
+    assert named.success, named.reason
+    assert other.error_type == "tls"
 
 
 async def test_smtp_without_starttls_is_a_failure_if_it_is_asked_for(unused_tcp_port_factory):
