@@ -423,10 +423,6 @@ class App:
                     take_worst_lag=self.telemetry.take_worst_lag,
                     data_directory=self._data.path,
                     clock=self._clock,
-                    broker=self.gateway.redis_broker,
-                    broker_name=", ".join(
-                        map(str, self.settings.gateway.broker.redis.address.endpoints)
-                    ),
                 ),
             ),
             build=lambda settings: configured_checks(settings, self._probe_parts),

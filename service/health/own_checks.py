@@ -42,7 +42,6 @@ class OwnParts:
         data_directory: Where files are kept.
         clock: The time.
         broker: What carries publications between processes; None: there is only this one.
-        broker_name: Where it is, for a person; holds no password.
     """
 
     connections: ConnectionSweep
@@ -53,7 +52,6 @@ class OwnParts:
     data_directory: Path
     clock: Clock
     broker: CheckedBroker | None = None
-    broker_name: str = ""
 
 
 def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
@@ -74,7 +72,7 @@ def _probes(health: HealthSettings, parts: OwnParts) -> Iterator[tuple[str, Prob
     )
     yield STORAGE_CHECK, StorageProbe(parts.database)
     if parts.broker is not None:
-        yield BROKER_CHECK, BrokerProbe(parts.broker, f"broker {parts.broker_name}")
+        yield BROKER_CHECK, BrokerProbe(parts.broker)
     if parts.queues:
         yield (
             EXPORT_CHECK,

@@ -278,18 +278,6 @@ def problems_of(directory: Path, **sections: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-async def test_a_broker_that_is_away_fails_its_check(tmp_path: Path, unused_tcp_port: int) -> None:
-    """The check says where Redis is looked for and why it is not had, and not the password."""
-    url = f"redis://me:hush@127.0.0.1:{unused_tcp_port}"
-    gateway = {"broker": {"type": "redis", "redis": {"url": url}}}
-    async with running_app(tmp_path, gateway=gateway) as app:
-        check = await app.monitor.run("gateway-broker")
-
-    assert check.target == f"broker 127.0.0.1:{unused_tcp_port}"
-    assert check.reason.startswith("the broker is away: ")
-    assert "hush" not in check.reason
-
-
 async def test_a_check_may_not_be_called_like_a_built_in_one(tmp_path: Path) -> None:
     """Results could not be told apart, so the name is refused."""
     check = {"name": HTTP_POOL_CHECK, "http": {"url": "http://127.0.0.1:9/"}}

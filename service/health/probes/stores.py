@@ -8,6 +8,7 @@ from sqlalchemy import text
 
 from alerts.storage.database import Database
 from alerts.storage.errors import StorageError
+from service.errors import GatewatchError
 from service.health.state import ProbeResult
 
 
@@ -33,33 +34,35 @@ class StorageProbe:
 
 
 class CheckedBroker(Protocol):
-    """A broker that knows whether it works."""
+    """A broker that can say whether it works."""
 
     @property
-    def away(self) -> str:
-        """Why publications cannot be carried now; empty: they can."""
+    def address(self) -> str:
+        """Where it is; holds no password."""
+
+    async def ping(self) -> None:
+        """Return once it has answered.
+
+        Raises:
+            GatewatchError: It did not; says why.
+        """
 
 
 class BrokerProbe:
-    """Works while the broker does: its connections are watched all the time, by itself.
+    """Works when the broker answers."""
 
-    Args:
-        broker: The broker.
-        target: Which one it is; holds no password.
-    """
-
-    def __init__(self, broker: CheckedBroker, target: str) -> None:
+    def __init__(self, broker: CheckedBroker) -> None:
         self._broker = broker
-        self._target = target
 
     @property
     def target(self) -> str:
         """Return which broker."""
-        return self._target
+        return f"broker {self._broker.address}"
 
     async def run(self, timeout_s: float) -> ProbeResult:
-        """Look at it."""
-        away = self._broker.away
-        if away:
-            return ProbeResult.failed(away, "broker")
+        """Ask it once."""
+        try:
+            await self._broker.ping()
+        except GatewatchError as error:
+            return ProbeResult.failed(str(error), "broker")
         return ProbeResult.passed("it answers")

@@ -11,6 +11,7 @@ import pytest
 
 from alerts.clock import ManualClock
 from alerts.storage.database import Database
+from service.errors import GatewatchError
 from service.health.probes.export import ExportProbe
 from service.health.probes.process import DiskProbe, EventLoopProbe, OpenFilesProbe
 from service.health.probes.stores import BrokerProbe, StorageProbe
@@ -71,21 +72,28 @@ async def test_a_database_answers_or_says_why_not(tmp_path: Path):
 
 @dataclass
 class Broker:
-    """A broker that works, or says why not."""
+    """A broker that answers, or says why not."""
 
-    away: str = ""
+    address: str = "redis://localhost"
+    trouble: str = ""
+    pings: int = 0
+
+    async def ping(self) -> None:
+        self.pings += 1
+        if self.trouble:
+            raise GatewatchError(self.trouble)
 
 
-async def test_a_broker_works_or_says_why_not():
-    """In its own words."""
+async def test_a_broker_answers_or_says_why_not():
+    """It is asked once each time."""
     broker = Broker()
-    probe = BrokerProbe(broker, "broker localhost:6379")
-    fine = await probe.run(1)
-    broker.away = "nobody listens there"
-    failed = await probe.run(1)
+    fine = await BrokerProbe(broker).run(1)
+    broker.trouble = "nobody listens there"
+    failed = await BrokerProbe(broker).run(1)
 
-    assert (fine.success, failed.success) == (True, False)
-    assert (failed.reason, failed.error_type) == ("nobody listens there", "broker")
+    assert (fine.success, failed.success, broker.pings) == (True, False, 2)
+    assert failed.reason == "nobody listens there"
+    assert BrokerProbe(broker).target == "broker redis://localhost"
 
 
 @dataclass
