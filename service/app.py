@@ -421,6 +421,7 @@ class App:
                     take_worst_lag=self.telemetry.take_worst_lag,
                     data_directory=self._data.path,
                     clock=self._clock,
+                    broker=self.gateway.redis_broker,
                 ),
             ),
             build=lambda settings: configured_checks(settings, self._probe_parts),

@@ -55,6 +55,7 @@ class RedisBroker:
     """Channels in Redis; an async context manager.
 
     Attributes:
+        address: Where Redis is, without secrets.
         redis_stats: What became of connections and commands.
         peers: The other processes on this Redis.
     """
@@ -83,6 +84,7 @@ class RedisBroker:
             stats: Where publications are counted.
             node: Name of this process.
         """
+        self.address: Final = str(settings.address)
         self.redis_stats = RedisStats()
         self._hub = hub
         self._position_ttl_ms = round(position_ttl_s * 1000)
@@ -157,6 +159,16 @@ class RedisBroker:
     def waiting(self) -> int:
         """How many commands wait for their answers."""
         return len(self._router)
+
+    async def ping(self) -> None:
+        """Return once Redis has answered to commands, and messages come as well.
+
+        Raises:
+            CommandError: It did not, or they do not; says why.
+        """
+        await self._router.ping()
+        if fault := self._reception.fault:
+            raise CommandError("away", f"no messages come from the broker: {fault}")
 
     def on_gap(self, callback: Callable[[], None]) -> None:
         """Call back whenever publications may have been missed, once they come again."""

@@ -30,6 +30,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
+from service.errors import GatewatchError
 from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
 from service.gateway.redis.scripts import SCRIPTS, Script
@@ -43,7 +44,7 @@ _FIRST_BACKOFF_S: Final = 0.05
 _ASKING: Final[Command] = ("ASKING",)
 
 
-class CommandError(Exception):
+class CommandError(GatewatchError):
     """A command without success; ``reason`` is one of ``ERROR_REASONS``."""
 
     def __init__(self, reason: str, message: str) -> None:

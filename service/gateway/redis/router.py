@@ -138,6 +138,15 @@ class Router:
             self._room.release()
             self._roundtrip.record(self._clock.monotonic() - began)
 
+    async def ping(self) -> None:
+        """Return once each server that has channels has answered.
+
+        Raises:
+            CommandError: One did not; says why.
+        """
+        partitions = {self._topology.node(number): number for number in range(PARTITIONS)}
+        await asyncio.gather(*(self.call(each, "PING") for each in partitions.values()))
+
     def ask(
         self, partition: int, *arguments: Argument, script: Script | None = None
     ) -> asyncio.Future[Reply]:
