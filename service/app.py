@@ -50,7 +50,7 @@ from service.health.observation import CheckObservation, UptimeObservation
 from service.health.own_checks import OwnParts, own_checks
 from service.health.probes.factory import ProbeParts
 from service.health.push_api import push_routes
-from service.health.pushes import PushInbox
+from service.health.pushes import PushInbox, push_tokens
 from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
 from service.health.state import CheckStatus
 from service.jobs import JobError
@@ -425,13 +425,10 @@ class App:
                 ),
             ),
             build=lambda settings: configured_checks(settings, self._probe_parts),
-            forget=self._forget_check,
+            expect=lambda settings: self._probe_parts.inbox.expect(push_tokens(settings)),
+            forget=self._recorder.forget,
             known=known,
         )
-
-    def _forget_check(self, name: str) -> None:
-        self._probe_parts.inbox.forget(name)
-        self._recorder.forget(name)
 
     async def _look_at_push(self, check: str) -> None:
         with contextlib.suppress(JobError):  # it runs just now, or not yet: the next run will see
