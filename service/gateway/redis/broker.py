@@ -24,7 +24,6 @@ from service.gateway.broker import Message
 from service.gateway.codes import internal_error
 from service.gateway.hub import Hub
 from service.gateway.idempotency import TTL_S
-from service.gateway.limited_log import LimitedLog
 from service.gateway.presence import PresentClient
 from service.gateway.protocol import encode_body
 from service.gateway.redis.connection import Argument, Reply
@@ -90,7 +89,6 @@ class RedisBroker:
         self._position_ttl_ms = round(position_ttl_s * 1000)
         self._tracing = hub.tracing
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._keys = Keys(settings.prefix)
         topology = topology_of(settings.address, timeout_s=settings.timeout, clock=clock)
         options = LinkOptions(settings.timeout, settings.ping_interval, settings.max_backoff)
@@ -317,7 +315,7 @@ class RedisBroker:
             envelope = unseal(message)
         except EnvelopeError as error:
             self.redis_stats.unreadable += 1
-            self._log.write(logging.WARNING, "a message from Redis was left out: %s", error)
+            _LOG.warning("a message from Redis was left out: %s", error)
             return
         if envelope.event:
             self._hub.announce(channel, envelope.body)

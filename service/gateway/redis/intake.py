@@ -19,7 +19,6 @@ from redis.exceptions import ResponseError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
 from service.gateway.redis.link import Backoff, LinkOptions
 from service.gateway.redis.stats import RedisStats
@@ -111,7 +110,6 @@ class Intake:
         self._clock = clock
         self._backoff = backoff
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._connection: ServerConnection | None = None
         self._outgoing: list[tuple[str, Topic]] = []
         self._filled = asyncio.Event()
@@ -270,7 +268,7 @@ class Intake:
         self.fault = str(error) or type(error).__name__
         for topic in self.topics.values():
             topic.confirmed = False
-        self._log.write(logging.WARNING, "no messages from the broker: %s", self.fault)
+        _LOG.warning("no messages from the broker: %s", self.fault)
         self._listener.lost()
 
     async def _guard(self, connection: ServerConnection) -> None:

@@ -31,7 +31,6 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from alerts.clock import Clock
 from service.deadline import Deadline
 from service.errors import GatewatchError
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection
 from service.gateway.redis.scripts import SCRIPTS, Script
 from service.gateway.redis.stats import RedisStats
@@ -144,7 +143,6 @@ class Link:
         clock: Clock,
         random: Random,
         stats: RedisStats,
-        log: LimitedLog,
     ) -> None:
         """Prepare a link; ``connect`` returns an open connection to the server."""
         self.fault = "not connected yet"
@@ -154,7 +152,6 @@ class Link:
         self._clock = clock
         self._backoff = Backoff(options.max_backoff_s, random)
         self._stats = stats
-        self._log = log
         self._queue: deque[Call] = deque()
         self._again: deque[Call] = deque()
         self._sent: deque[Call] = deque()
@@ -280,7 +277,7 @@ class Link:
             error = error.exceptions[0]
         was_up, self.fault = not self.fault, str(error) or type(error).__name__
         self._stats.reconnects += was_up
-        self._log.write(logging.WARNING, "no connection to the broker: %s", self.fault)
+        _LOG.warning("no connection to the broker: %s", self.fault)
         while self._sent:
             self._sent.popleft().fail(
                 "lost", f"the connection was lost before the answer came: {self.fault}"

@@ -13,7 +13,6 @@ from redis.exceptions import AskError, MovedError, ResponseError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Argument, RedisConnection, Reply
 from service.gateway.redis.link import (
     Call,
@@ -69,7 +68,6 @@ class Router:
         self._clock = clock
         self._random = random
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._max_posted = max_waiting * _POSTED_ABOVE
         self._room = asyncio.Semaphore(max_waiting)
         self._links: dict[str, Link] = {}
@@ -190,7 +188,6 @@ class Router:
                 clock=self._clock,
                 random=self._random,
                 stats=self._stats,
-                log=self._log,
             )
             link.start()
         return link
@@ -229,7 +226,7 @@ class Router:
         try:
             await self._topology.refresh()
         except FAILURES as error:
-            self._log.write(logging.WARNING, "who has which channels is not known: %s", error)
+            _LOG.warning("who has which channels is not known: %s", error)
             return
         used = {self._topology.node(partition) for partition in range(PARTITIONS)}
         for node in self._links.keys() - used:
@@ -252,5 +249,5 @@ class Router:
 
     def _counted(self, error: CommandError) -> CommandError:
         self._stats.errors[error.reason] += 1
-        self._log.write(logging.WARNING, "a command of the broker failed: %s", error)
+        _LOG.warning("a command of the broker failed: %s", error)
         return error

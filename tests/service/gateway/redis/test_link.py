@@ -1,7 +1,6 @@
 """Commands to one server: their order, their time, and what becomes of them when it is gone."""
 
 import asyncio
-import logging
 from random import Random
 from typing import Any
 
@@ -16,7 +15,6 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alerts.clock import ManualClock
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import Command
 from service.gateway.redis.link import Call, CommandError, Link, LinkOptions
 from service.gateway.redis.scripts import PUBLISH, SCRIPTS
@@ -67,7 +65,6 @@ class World:
             clock=self.clock,
             random=Random(1),
             stats=self.stats,
-            log=LimitedLog(logging.getLogger("test"), self.clock),
         )
 
     @property
