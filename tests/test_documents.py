@@ -17,7 +17,7 @@ from service import __version__
 from service.config.settings import Settings
 from service.config.shapes import dotted, settings_shape
 from service.config.show import plain
-from tests.support.command import gatewatch
+from tests.support.command import gatewatch_inside
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -111,7 +111,7 @@ def test_configurations_are_good(document: Path, tmp_path: Path) -> None:
         if snippet.file == "gatewatch.yaml":
             (tmp_path / "gatewatch.yaml").write_text(snippet.text, "utf-8")
 
-            outcome = gatewatch("config", "check", directory=tmp_path)
+            outcome = gatewatch_inside("config", "check", directory=tmp_path)
 
             assert outcome.code == 0, outcome.err
 
@@ -124,7 +124,7 @@ def test_shipped_configuration_takes_all_additions(tmp_path: Path) -> None:
     shipped = (ROOT / "gatewatch.yaml").read_text("utf-8")
     (tmp_path / "gatewatch.yaml").write_text("\n".join([shipped, *added]), "utf-8")
 
-    outcome = gatewatch("config", "check", directory=tmp_path)
+    outcome = gatewatch_inside("config", "check", directory=tmp_path)
 
     assert len(added) == 3
     assert outcome.code == 0, outcome.err
@@ -136,7 +136,7 @@ def test_rule_files_are_good(document: Path, tmp_path: Path) -> None:
     write_files(document, tmp_path)
     files = sorted(str(path) for path in tmp_path.rglob("*.yaml"))
     if files:
-        outcome = gatewatch("rules", "check", *files, directory=tmp_path)
+        outcome = gatewatch_inside("rules", "check", *files, directory=tmp_path)
 
         assert outcome.code == 0, outcome.err
 
@@ -147,7 +147,7 @@ def test_unit_tests_of_rules_pass(document: Path, tmp_path: Path) -> None:
     write_files(document, tmp_path)
     files = sorted(str(path) for path in tmp_path.rglob("*-test.yml"))
     if files:
-        outcome = gatewatch("rules", "test", *files, directory=tmp_path)
+        outcome = gatewatch_inside("rules", "test", *files, directory=tmp_path)
 
         assert outcome.code == 0, outcome.err
 
@@ -158,7 +158,7 @@ def test_routes_are_good(document: Path, tmp_path: Path) -> None:
     write_files(document, tmp_path)
     if (tmp_path / "alertmanager.yml").exists():
         option = "alerts.alertmanager_config=alertmanager.yml"
-        outcome = gatewatch("config", "check", "--set", option, directory=tmp_path)
+        outcome = gatewatch_inside("config", "check", "--set", option, directory=tmp_path)
 
         assert outcome.code == 0, outcome.err
 

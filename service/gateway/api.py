@@ -11,9 +11,11 @@ import hmac
 import os
 import resource
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy, istr
 from pydantic import SecretStr
 
 from alerts.clock import Clock
@@ -37,7 +39,9 @@ METHODS: Final = (
     "presence", "presence_stats", "history", "history_remove", "rpc", "batch",
 )  # fmt: skip
 """The methods of the API; ``rpc`` answers "method not found" (104), because there is none."""
-_ERROR_MODE_HEADER: Final = "X-Centrifugo-Error-Mode"
+_ERROR_MODE_HEADER: Final = istr("X-Centrifugo-Error-Mode")
+_KEY_HEADER: Final = istr("X-API-Key")
+_JSON_HEADERS: Final = CIMultiDictProxy(CIMultiDict({hdrs.CONTENT_TYPE: "application/json"}))
 _ERROR_STATUSES: Final = {100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409}
 
 
@@ -88,11 +92,7 @@ class ServerAPI:
 
     def handler(self, method: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         """Return what answers requests for one of ``METHODS``."""
-
-        async def handle(request: web.Request) -> web.Response:
-            return await self._handle(method, request)
-
-        return handle
+        return partial(self._handle, method)
 
     async def publish_stream(self, request: web.Request) -> web.StreamResponse:
         """Answer a stream of publish requests; see ``service.gateway.publish_stream``."""
@@ -109,14 +109,17 @@ class ServerAPI:
     async def _handle(self, method: str, request: web.Request) -> web.Response:
         if not self._authorized(request):
             return self._no_key()
+        key = self._key
         body = await _object(request)
-        refusal = self._refusal(request)
-        if refusal is not None:
-            return refusal
+        # The key may have been changed, and the stop have begun, while the body came.
+        if key is not self._key or self._connections.draining:
+            refusal = self._refusal(request)
+            if refusal is not None:
+                return refusal
         try:
             if method == "batch":  # its replies stand beside "result", not in it
                 return _json(await self._batch(body))
-            return _json({"result": await self._call(method, body)})
+            return _json({"result": await self._method(method)(body)})
         except ProtocolError as error:
             return _error(error, request.headers.get(_ERROR_MODE_HEADER, self._error_mode))
 
@@ -132,16 +135,16 @@ class ServerAPI:
         self._stats.bad_keys += 1
         return web.Response(status=401, text=f"{self._no_entry}\n")
 
-    async def _call(self, name: str, body: Request) -> dict[str, Any]:
+    def _method(self, name: str) -> Method:
         method = self._methods.get(name)
         if method is None:
             raise method_not_found()
-        return await method(body)
+        return method
 
     def _authorized(self, request: web.Request) -> bool:
-        given = request.headers.get("X-API-Key", "")
+        given = request.headers.get(_KEY_HEADER, "")
         if not given:
-            scheme, _, value = request.headers.get("Authorization", "").partition(" ")
+            scheme, _, value = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
             given = value.strip() if scheme.lower() == "apikey" else ""
         given = given or request.query.get("api_key", "")
         # Bytes that are not UTF-8 come as surrogates, which no key has.
@@ -166,7 +169,7 @@ class ServerAPI:
             ((name, body),) = command.items()
             if not isinstance(body, dict):
                 raise bad_request("the request of a command is an object")
-            return {name: await self._call(name, body)}
+            return {name: await self._method(name)(body)}
         except ProtocolError as error:
             return {"error": error_fields(error)}
 
@@ -203,9 +206,20 @@ class ServerAPI:
         return {"nodes": [node]}
 
 
+async def _body(request: web.Request) -> bytes:
+    """Return the body; without the work of ``read`` when it came along with the head."""
+    content = request.content
+    if not content.is_eof():
+        return await request.read()
+    body = content.read_nowait()
+    if len(body) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, len(body))
+    return body
+
+
 async def _object(request: web.Request) -> dict[str, Any]:
     try:
-        body = decode_exactly(await request.read())
+        body = decode_exactly(await _body(request))
     except (web.RequestPayloadError, ConnectionError) as error:
         raise web.HTTPBadRequest(text="the body cannot be read\n") from error
     except JSONError as error:
@@ -222,4 +236,4 @@ def _error(error: ProtocolError, mode: str) -> web.Response:
 
 
 def _json(value: object, status: int = 200) -> web.Response:
-    return web.Response(status=status, body=encode(value), content_type="application/json")
+    return web.Response(status=status, body=encode(value), headers=_JSON_HEADERS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
@@ -78,8 +77,8 @@ class PublishingMethods:
             try:
                 rule = self._rules.rule(channel)
                 result = await self._publish(
-                    replace(
-                        message, channel=channel, rule=rule, parent=self._parent(rule, message.tags)
+                    message._replace(
+                        channel=channel, rule=rule, parent=self._parent(rule, message.tags)
                     )
                 )
             except ProtocolError as error:

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from alerts.clock import Clock, Timer
 from service.errors import GatewatchError
@@ -108,9 +108,8 @@ class BatcherStats:
     flushes: dict[FlushReason, int] = field(default_factory=lambda: dict.fromkeys(FlushReason, 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Batch(Generic[Item]):
-    """Items on their way to the sink.
+class Batch(NamedTuple, Generic[Item]):
+    """Items on their way to the sink; a tuple, as one may be made for each item.
 
     Attributes:
         items: In the order they were added.

@@ -7,10 +7,9 @@ the hub of every process that has subscribers. ``MemoryBroker`` is the one of a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from opentelemetry.context import Context
 
@@ -28,9 +27,8 @@ from service.gateway.streams import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
-    """A publication before it has a place in its channel.
+class Message(NamedTuple):
+    """A publication before it has a place in its channel; a tuple, as one is made for each.
 
     Attributes:
         channel: Where to.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from opentelemetry.trace import SpanContext
@@ -24,9 +23,8 @@ class Subscriber(Protocol):
         """Learn that a publication is missing, and end the subscription so that it is recovered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
-    """A message on its way through a channel.
+class Publication(NamedTuple):
+    """A message on its way through a channel; a tuple, as one is made for each.
 
     Attributes:
         push: The encoded push.
@@ -155,7 +153,7 @@ class Channel:
         if latest is None:
             return batch
         items = (*(item for item in batch.items if item.event), latest)
-        return replace(batch, items=items, size_bytes=sum(map(push_size, items)))
+        return batch._replace(items=items, size_bytes=sum(map(push_size, items)))
 
     def __len__(self) -> int:
         return len(self.subscribers) + len(self.joining) + len(self.held)

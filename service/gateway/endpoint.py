@@ -62,7 +62,11 @@ class WebSocketEndpoint:
         self._sessions = sessions
         self._clock = clock
         self._stats = stats
-        self._instruments = instruments
+        lifetimes = instruments.connection_duration
+        self._lifetimes = {
+            close_class: lifetimes.series({"gateway.close.class": close_class})
+            for close_class in ("server", "client")
+        }
         self._durations = {
             method: instruments.process_duration.series(
                 {"messaging.system": SYSTEM, "messaging.operation.name": method.value}
@@ -205,7 +209,7 @@ class WebSocketEndpoint:
         reason = client.close_reason or CloseReason(1006, "lost")
         duration = self._clock.monotonic() - client.opened_at
         close_class = "server" if client.ended_by_us else "client"
-        self._instruments.connection_duration.record(duration, {"gateway.close.class": close_class})
+        self._lifetimes[close_class].record(duration)
         _LOG.debug(
             "connection closed",
             extra={

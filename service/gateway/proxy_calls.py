@@ -28,6 +28,7 @@ from service.gateway.codes import (
 from service.gateway.proxy_requests import ProxyClient, ProxyEvent, encode_request
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.telemetry.instruments import Instruments
+from service.telemetry.local_histograms import SeriesTable
 from service.telemetry.span_definitions import ASK
 
 _LOG: Final = logging.getLogger(__name__)
@@ -59,7 +60,14 @@ class ProxyCalls:
         """Time calls by a clock, and report them to instruments."""
         self._clock = clock
         self._random = random
-        self._instruments = instruments
+        self._tracer = instruments.tracer
+        self._durations = SeriesTable(
+            instruments.proxy_duration,
+            "gateway.proxy.event",
+            "gateway.proxy.upstream",
+            "gateway.proxy.template",
+            "gateway.proxy.outcome",
+        )
 
     async def ask(
         self,
@@ -130,11 +138,15 @@ class ProxyCalls:
             active_context.detach(token)
             span.set_attribute("gateway.proxy.outcome", outcome.value)
             span.end()
-            self._instruments.proxy_duration.record(
-                self._clock.monotonic() - began,
-                {**attributes, "gateway.proxy.outcome": outcome.value},
-                trace.set_span_in_context(span),
-            )
+            self._record(self._clock.monotonic() - began, call, outcome, span.get_span_context())
+
+    def _record(self, duration_s: float, call: Call, outcome: Outcome, span: SpanContext) -> None:
+        series = self._durations.of(
+            call.event.value, call.upstream.name, call.template, outcome.value
+        )
+        series.record(duration_s)
+        if span.trace_flags.sampled:
+            series.point_to(span, duration_s, int(self._clock.time() * 1e9))
 
     def _span(self, call: Call, attributes: Mapping[str, str]) -> Span:
         if call.parent is None:
@@ -142,7 +154,7 @@ class ProxyCalls:
             bits = self._random.getrandbits
             return NonRecordingSpan(SpanContext(bits(128) | 1, bits(64) | 1, is_remote=False))
         return ASK.start(
-            self._instruments.tracer,
+            self._tracer,
             {"upstream": call.upstream.name},
             context=call.parent,
             attributes=attributes,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
-from opentelemetry.trace import TracerProvider
+from opentelemetry.trace import TracerProvider, get_current_span
 from yarl import URL
 
 from alerts.clock import Clock
@@ -35,6 +35,7 @@ from service.pools.http_tracing import (
 from service.pools.lookups import LookupResolver, Lookups
 from service.pools.request_record import CURRENT_RECORD, RequestRecord, request_phases
 from service.telemetry.instruments import Instruments
+from service.telemetry.local_histograms import SeriesTable
 
 MAX_REDIRECTS = 10
 """Redirects that are followed; the next one is an error."""
@@ -160,7 +161,15 @@ class HTTPConnectionPool:
         self.name = name
         self.stats = HTTPPoolStats()
         self._settings = settings
-        self._instruments = instruments
+        self._wait = instruments.pool_wait.series({"gateway.pool.name": name})
+        self._durations = SeriesTable(
+            instruments.http_client_duration,
+            "http.request.method",
+            "server.address",
+            "server.port",
+            "http.response.status_code",
+            "error.type",
+        )
         self._tracer_provider = tracer_provider
         self._clock = clock
         # By whether only public addresses will do, and whether connections are fresh ones.
@@ -349,7 +358,7 @@ class HTTPConnectionPool:
             limit_per_host=settings.max_connections_per_host,
             **keeping,
         )
-        signals = PoolSignals(self.stats, self._clock, self._instruments.pool_wait, self.name)
+        signals = PoolSignals(self.stats, self._clock, self._wait)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -411,15 +420,12 @@ class HTTPConnectionPool:
             endpoint.errors += 1
             reason = exchange.failure.value
             self.stats.errors[reason] = self.stats.errors.get(reason, 0) + 1
-        attributes: dict[str, str | int] = {
-            "http.request.method": exchange.method if exchange.method in _METHODS else "_OTHER",
-            "server.address": endpoint.host,
-            "server.port": endpoint.port,
-        }
-        if exchange.status is not None:
-            attributes["http.response.status_code"] = exchange.status
-        if exchange.error_type:
-            attributes["error.type"] = exchange.error_type
-        self._instruments.http_client_duration.record(
-            self._clock.monotonic() - exchange.started, attributes
+        method = exchange.method if exchange.method in _METHODS else "_OTHER"
+        series = self._durations.of(
+            method, endpoint.host, endpoint.port, exchange.status or 0, exchange.error_type
         )
+        duration_s = self._clock.monotonic() - exchange.started
+        series.record(duration_s)
+        made_for = get_current_span().get_span_context()
+        if made_for.trace_flags.sampled:
+            series.point_to(made_for, duration_s, int(self._clock.time() * 1e9))

@@ -12,7 +12,7 @@ import aiohttp
 from opentelemetry import trace
 from opentelemetry.instrumentation._semconv import _StabilityMode
 from opentelemetry.instrumentation.aiohttp_client import create_trace_config
-from opentelemetry.metrics import Histogram, NoOpMeterProvider
+from opentelemetry.metrics import NoOpMeterProvider
 from opentelemetry.trace import TracerProvider
 from yarl import URL
 
@@ -20,6 +20,7 @@ from alerts.clock import Clock
 from service.pools.errors import HTTPFailure, HTTPRequestError
 from service.pools.http_counts import CURRENT_ATTEMPT, NOT_PUBLIC, HTTPPoolStats
 from service.pools.request_record import RequestRecord
+from service.telemetry.local_histograms import HistogramSeries
 
 # In this order, because aiohttp's errors inherit from each other.
 _FAILURES: tuple[tuple[type[BaseException], HTTPFailure], ...] = (
@@ -242,14 +243,12 @@ class PoolSignals:
         stats: Where the counts go.
         clock: Times the waiting.
         wait: ``gateway.pool.wait``; every request is recorded, with 0 when it did not wait.
-        name: ``gateway.pool.name``.
     """
 
-    def __init__(self, stats: HTTPPoolStats, clock: Clock, wait: Histogram, name: str) -> None:
+    def __init__(self, stats: HTTPPoolStats, clock: Clock, wait: HistogramSeries) -> None:
         self._stats = stats
         self._clock = clock
         self._wait = wait
-        self._attributes = {"gateway.pool.name": name}
 
     def trace_config(self) -> aiohttp.TraceConfig:
         """Return what to hand to a session."""
@@ -307,6 +306,9 @@ class PoolSignals:
         waited_s = exchange.waited_s
         if exchange.queued:  # gave up waiting: aiohttp sends no end of the queue then
             waited_s += self._clock.monotonic() - context.queued_at
-        self._wait.record(waited_s, self._attributes)
+        self._wait.record(waited_s)
+        span = trace.get_current_span()
+        if span.get_span_context().trace_flags.sampled:
+            self._wait.point_to(span.get_span_context(), waited_s, int(self._clock.time() * 1e9))
         if waited_s:
-            trace.get_current_span().set_attribute("gateway.pool.wait", waited_s)
+            span.set_attribute("gateway.pool.wait", waited_s)

@@ -9,7 +9,7 @@ Source: OpenTelemetry semantic conventions for HTTP 1.44 (stable names).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
@@ -22,6 +22,7 @@ from alerts.clock import Clock
 from alerts.spans import SAMPLING_REASON
 from service.telemetry.definitions.http_server_metrics import HTTP_SERVER_ACTIVE
 from service.telemetry.instruments import Instruments
+from service.telemetry.local_histograms import SeriesTable
 from service.telemetry.observers import Observers
 from service.telemetry.sampling import MessageSampling, apart
 from service.telemetry.span_definitions import HTTP_REQUEST
@@ -38,6 +39,9 @@ _SPAN: Final = web.RequestKey("span", Span)
 _STREAMS: Final = web.RequestKey("streams", Token[Context])
 _METHODS: Final = frozenset(hdrs.METH_ALL) - {hdrs.METH_ANY}
 _SWITCHING_PROTOCOLS: Final = 101
+# The usual answer first: asked whether it is another class, one with an ABC takes long to deny it.
+_ANSWERS: Final = (web.Response, web.StreamResponse, web.HTTPException)
+_WHOLE_ANSWERS: Final = (web.Response, web.FileResponse)
 
 
 @dataclass(slots=True)
@@ -71,7 +75,14 @@ class HTTPServerTelemetry:
 
     def __init__(self, instruments: Instruments, sampling: MessageSampling, clock: Clock) -> None:
         self._tracer = instruments.tracer
-        self._duration = instruments.http_server_duration
+        self._durations = SeriesTable(
+            instruments.http_server_duration,
+            "http.request.method",
+            "http.route",
+            "http.response.status_code",
+            "url.scheme",
+            "error.type",
+        )
         self._sampling = sampling
         self._clock = clock
         self._shares: dict[tuple[str, str], float | None] = {}
@@ -79,12 +90,7 @@ class HTTPServerTelemetry:
 
     def install(self, app: web.Application) -> None:
         """Add the middleware, outermost, and the signal that a stream begins."""
-
-        @web.middleware
-        async def measure(request: web.Request, handler: Handler) -> web.StreamResponse:
-            return await self._handle(request, handler)
-
-        app.middlewares.insert(0, measure)
+        app.middlewares.insert(0, self._handle)
         app.on_response_prepare.append(_end_at_stream)
 
     def observe(self, observers: Observers) -> None:
@@ -102,6 +108,7 @@ class HTTPServerTelemetry:
             self._shares[key] = self._sampling.rules.given(name)
         return self._shares[key]
 
+    @web.middleware
     async def _handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         sampling = self._sampling
         if request.path.startswith(QUIET_PATHS):
@@ -150,9 +157,10 @@ class HTTPServerTelemetry:
         finally:
             self.stats.active -= 1
             self._finish(request, span, outcome, self._clock.monotonic() - started, context)
-            for attached in (request.get(_STREAMS), token):
-                if attached is not None:
-                    detach(attached)
+            if len(request) and (streams := request.get(_STREAMS)) is not None:
+                detach(streams)
+            if token is not None:
+                detach(token)
         return response
 
     def _finish(
@@ -164,21 +172,16 @@ class HTTPServerTelemetry:
         context: Context | None,
     ) -> None:
         status, error_type = _result(outcome)
-        attributes: dict[str, str | int] = {
-            "http.request.method": _method(request),
-            "url.scheme": request.scheme,
-        }
-        route = _route(request)
-        if route:
-            attributes["http.route"] = route
-        if status:
-            attributes["http.response.status_code"] = status
-        if error_type:
-            attributes["error.type"] = error_type
-        self._record(duration_s, attributes, span)
+        series = self._durations.of(
+            _method(request), _route(request), status, request.scheme, error_type
+        )
+        series.record(duration_s)
         if span is None:
             self._finish_late(request, status, error_type, duration_s, context)
-        elif span.is_recording():  # the beginning of a stream ended it already
+            return
+        if span.get_span_context().trace_flags.sampled:
+            series.point_to(span.get_span_context(), duration_s, int(self._clock.time() * 1e9))
+        if span.is_recording():  # the beginning of a stream ended it already
             _end(span, status, error_type)
 
     def _finish_late(
@@ -202,14 +205,6 @@ class HTTPServerTelemetry:
         span = self._start(request, self._sampling.resumed(passing), started_ns)
         span.set_attribute(SAMPLING_REASON, reason)
         _end(span, status, error_type)
-
-    def _record(
-        self, duration_s: float, attributes: Mapping[str, str | int], span: Span | None
-    ) -> None:
-        series = self._duration.bound(attributes)
-        series.record(duration_s)
-        if span is not None:
-            series.point_to(span.get_span_context(), duration_s, int(self._clock.time() * 1e9))
 
     async def _upgrade(
         self, request: web.Request, handler: Handler, context: Context | None
@@ -256,7 +251,7 @@ class HTTPServerTelemetry:
 
 async def _end_at_stream(request: web.Request, response: web.StreamResponse) -> None:
     """End the span of a request whose answer is about to begin, if the answer goes on and on."""
-    if isinstance(response, web.Response | web.FileResponse):
+    if isinstance(response, _WHOLE_ANSWERS):
         return
     span = request.get(_SPAN)
     if span is not None and span.is_recording():
@@ -277,8 +272,9 @@ def _end(span: Span, status: int, error_type: str) -> None:
 
 def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, str]:
     """Return status and ``error.type``; a server's own errors only, as the conventions say."""
-    if isinstance(outcome, web.StreamResponse | web.HTTPException):
-        return outcome.status, str(outcome.status) if outcome.status >= 500 else ""
+    if isinstance(outcome, _ANSWERS):
+        status = outcome.status
+        return status, str(status) if status >= 500 else ""
     if isinstance(outcome, Exception):
         return 500, type(outcome).__qualname__
     # Cancelled: the client went away, or the process stops; no answer was given.
@@ -286,7 +282,8 @@ def _result(outcome: web.StreamResponse | BaseException | None) -> tuple[int, st
 
 
 def _is_upgrade(request: web.Request) -> bool:
-    return request.headers.get(hdrs.UPGRADE, "").strip().lower() == "websocket"
+    upgrade = request.headers.get(hdrs.UPGRADE)
+    return upgrade is not None and upgrade.strip().lower() == "websocket"
 
 
 def _shown_method(method: str) -> str:

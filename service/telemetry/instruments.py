@@ -33,16 +33,16 @@ class Instruments:
 
     tracer: Tracer
     http_server_duration: LocalHistogram
-    connection_duration: Histogram
-    proxy_duration: Histogram
+    connection_duration: LocalHistogram
+    proxy_duration: LocalHistogram
     message_latency: LocalHistogram
     process_duration: LocalHistogram
     batch_size: LocalHistogram
     batch_body_size: LocalHistogram
     batch_wait: LocalHistogram
     broker_roundtrip: LocalHistogram
-    http_client_duration: Histogram
-    pool_wait: Histogram
+    http_client_duration: LocalHistogram
+    pool_wait: LocalHistogram
     job_duration: Histogram
     job_delay: Histogram
     health_check_duration: Histogram
@@ -64,16 +64,16 @@ class Instruments:
         return cls(
             tracer=tracer,
             http_server_duration=local.create(HTTP_SERVER_DURATION),
-            connection_duration=CONNECTION_DURATION.histogram(meter),
-            proxy_duration=PROXY_DURATION.histogram(meter),
+            connection_duration=local.create(CONNECTION_DURATION),
+            proxy_duration=local.create(PROXY_DURATION),
             message_latency=local.create(MESSAGE_LATENCY),
             process_duration=local.create(PROCESS_DURATION),
             batch_size=local.create(BATCH_SIZE),
             batch_body_size=local.create(BATCH_BODY_SIZE),
             batch_wait=local.create(BATCH_WAIT),
             broker_roundtrip=local.create(BROKER_ROUNDTRIP),
-            http_client_duration=HTTP_CLIENT_DURATION.histogram(meter),
-            pool_wait=POOL_WAIT.histogram(meter),
+            http_client_duration=local.create(HTTP_CLIENT_DURATION),
+            pool_wait=local.create(POOL_WAIT),
             job_duration=JOB_DURATION.histogram(meter),
             job_delay=JOB_DELAY.histogram(meter),
             health_check_duration=HEALTH_CHECK_DURATION.histogram(meter),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Mapping
-from typing import Final
 
 from opentelemetry.sdk.metrics import Exemplar
 from opentelemetry.sdk.metrics.export import (
@@ -25,12 +24,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import SpanContext
 
 from alerts.telemetry import InstrumentDefinition
-from service.telemetry.views import MetricViews
-
-Attributes = Mapping[str, str | int]
-
-_MAX_BOUND: Final = 2000
-"""Attribute sets of one histogram that are found again without being sorted."""
+from service.telemetry.views import MAX_SERIES, OVERFLOW, MetricViews
 
 
 class HistogramSeries:
@@ -38,7 +32,7 @@ class HistogramSeries:
 
     __slots__ = ("_bounds", "_counts", "_exemplars", "_max", "_min", "_sum", "attributes")
 
-    def __init__(self, bounds: tuple[float, ...], attributes: Attributes) -> None:
+    def __init__(self, bounds: tuple[float, ...], attributes: Mapping[str, str | int]) -> None:
         """Start with nothing recorded."""
         self.attributes = dict(attributes)
         self._bounds = bounds
@@ -52,8 +46,11 @@ class HistogramSeries:
         """Count a value; a bucket includes its upper bound."""
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
-        self._min = min(self._min, value)
-        self._max = max(self._max, value)
+        # The functions min and max cost as much as all of the rest.
+        if value < self._min:  # noqa: PLR1730
+            self._min = value
+        if value > self._max:  # noqa: PLR1730
+            self._max = value
 
     def point_to(self, trace: SpanContext, value: float, time_ns: int) -> None:
         """Keep the trace of a value that was recorded, in place of the one its bucket had.
@@ -92,7 +89,7 @@ class HistogramSeries:
 class LocalHistogram:
     """A histogram and its series."""
 
-    __slots__ = ("_bound", "_boundaries", "_limit", "_series", "definition")
+    __slots__ = ("_boundaries", "_limit", "_series", "definition")
 
     def __init__(self, definition: InstrumentDefinition, views: MetricViews | None = None) -> None:
         """Start without series."""
@@ -100,29 +97,12 @@ class LocalHistogram:
         self.definition = definition
         self._boundaries = views.boundaries(definition)
         self._limit = views.limit(definition.name)
-        self._series: dict[tuple[tuple[str, str | int], ...], HistogramSeries] = {}
-        self._bound: dict[tuple[tuple[str, str | int], ...], HistogramSeries] = {}
+        self._series: dict[frozenset[tuple[str, str | int]], HistogramSeries] = {}
 
-    def bound(self, attributes: Attributes) -> HistogramSeries:
-        """Return the series of these attributes, for who cannot keep it.
-
-        What was asked for before, in the same order, is one look-up.
-        """
-        key = tuple(attributes.items())
-        found = self._bound.get(key)
-        if found is None:
-            found = self.series(attributes)
-            if len(self._bound) < _MAX_BOUND:
-                self._bound[key] = found
-        return found
-
-    def series(self, attributes: Attributes | None = None) -> HistogramSeries:
+    def series(self, attributes: Mapping[str, str | int] | None = None) -> HistogramSeries:
         """Return the series of these attributes; keep it, and record into it."""
-        kept: dict[str, str | int] = {
-            name: value if isinstance(value, int) else str(value)
-            for name, value in self._limit.keep(attributes or {}).items()
-        }
-        key = tuple(sorted(kept.items()))
+        kept = self._limit.keep(attributes or {})
+        key = frozenset(kept.items())
         found = self._series.get(key)
         if found is None:
             found = HistogramSeries(self._boundaries, kept)
@@ -141,6 +121,35 @@ class LocalHistogram:
             unit=self.definition.unit,
             data=Histogram(recorded, AggregationTemporality.CUMULATIVE),
         )
+
+
+class SeriesTable:
+    """The series of a histogram by the values of its attributes, for those not known beforehand."""
+
+    __slots__ = ("_found", "_histogram", "_names")
+
+    def __init__(self, histogram: LocalHistogram, *names: str) -> None:
+        """Find series of ``histogram`` by the values of the attributes with these names."""
+        self._histogram = histogram
+        self._names = names
+        self._found: dict[tuple[str | int, ...], HistogramSeries] = {}
+
+    def of(self, *values: str | int) -> HistogramSeries:
+        """Return a series, to record one value into it and then ask again.
+
+        Args:
+            values: Those of the attributes, in the order of their names; an empty one or 0 means
+                that the attribute is absent.
+        """
+        series = self._found.get(values)
+        if series is None:
+            pairs = zip(self._names, values, strict=True)
+            series = self._histogram.series({name: value for name, value in pairs if value})
+            # What overflows is asked for each time, as the limit counts it. The other bound is for
+            # attributes that a view drops: they are not limited there.
+            if series.attributes != OVERFLOW and len(self._found) < MAX_SERIES:
+                self._found[values] = series
+        return series
 
 
 class LocalHistograms:

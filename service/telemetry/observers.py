@@ -74,7 +74,7 @@ class _Observed:
 
     def __call__(self, _options: CallbackOptions) -> Iterable[Observation]:
         # What a view or the limit brings together adds up, unless it is a gauge.
-        together: dict[tuple[tuple[str, object], ...], float] = {}
+        together: dict[tuple[tuple[str, str], ...], float] = {}
         for read in self._reads:
             for value, attributes in read():
                 kept = self._limit.keep(attributes)

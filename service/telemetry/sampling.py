@@ -140,6 +140,8 @@ class MessageSampling:
             traceparent: What its publisher wrote into the message itself.
         """
         context = get_current()
+        if not context and not self.rules.exist:  # nothing is known of a trace
+            return None
         if _APART in context:
             parent = self.decide(traceparent, share=self.rules.about("publish", template))
             return None if parent is None else with_links(parent, links_of(context))

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, TypeVar
 
 from alerts.telemetry import InstrumentDefinition
 from service.config.telemetry_settings import MetricView
@@ -25,6 +25,7 @@ OVERFLOW: Final[Mapping[str, str]] = {"otel.metric.overflow": "true"}
 _logger = logging.getLogger(__name__)
 
 Key = frozenset[tuple[str, object]]
+Value = TypeVar("Value")
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class SeriesLimit:
     overflowed: int = 0
     _known: set[Key] = field(default_factory=set)
 
-    def keep(self, attributes: Mapping[str, object]) -> Mapping[str, object]:
+    def keep(self, attributes: Mapping[str, Value]) -> Mapping[str, Value | str]:
         """Return the attributes of the series that a measurement belongs to."""
         if self.attributes is not None:
             attributes = {key: attributes[key] for key in attributes if key in self.attributes}

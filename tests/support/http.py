@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from service.telemetry.instruments import Instruments
+from service.telemetry.local_histograms import LocalHistograms
 
 
 @dataclass
@@ -121,8 +122,11 @@ class RecordedTelemetry:
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
         self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
         self._meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
+        self._local = LocalHistograms()
         self.instruments = Instruments.create(
-            self.tracer_provider.get_tracer("tests"), self._meter_provider.get_meter("tests")
+            self.tracer_provider.get_tracer("tests"),
+            self._meter_provider.get_meter("tests"),
+            self._local,
         )
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:
@@ -138,13 +142,13 @@ class RecordedTelemetry:
     def points(self, metric: str) -> list[HistogramDataPoint]:
         """Return the data points of a histogram, one per set of attributes."""
         data = self._reader.get_metrics_data()
-        if data is None:
-            return []
+        metrics = self._local.metrics(1, 2)
+        for resource in data.resource_metrics if data is not None else ():
+            for scope in resource.scope_metrics:
+                metrics.extend(scope.metrics)
         return [
             point
-            for resource in data.resource_metrics
-            for scope in resource.scope_metrics
-            for each in scope.metrics
+            for each in metrics
             if each.name == metric
             for point in each.data.data_points
             if isinstance(point, HistogramDataPoint)

@@ -8,6 +8,7 @@ import struct
 import cent
 import pytest
 
+from service.config.gateway_settings import GatewaySettings
 from tests.support.gateway import API_KEY, running_gateway
 
 
@@ -149,17 +150,49 @@ async def test_what_is_no_request_gets_its_status(method, body, status):
             assert answer.status == status
 
 
+@pytest.mark.parametrize("at_once", [True, False], ids=["at once", "later"])
 @pytest.mark.parametrize(("extra", "status"), [(-1, 200), (0, 200), (1, 413)])
-async def test_the_size_of_a_request_is_bounded(extra, status):
-    """At the limit it is taken, past it the answer is 413."""
-    head, tail = b'{"channel":"a","data":"', b'"}'
-    body = head + b"x" * (1024 + extra - len(head) - len(tail)) + tail
+async def test_the_size_of_a_request_is_bounded(extra, status, at_once):
+    """At the limit it is taken, past it the answer is 413, whether the body comes with the head."""
+    start, end = b'{"channel":"a","data":"', b'"}'
+    body = start + b"x" * (1024 + extra - len(start) - len(end)) + end
     async with running_gateway(max_api_body_size=1024) as running:
-        headers = {"X-API-Key": API_KEY}
-        async with running.http.post(
-            running.api_url("publish"), data=body, headers=headers
-        ) as answer:
-            assert answer.status == status
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        head = post("publish", len(body), "" if at_once else "Expect: 100-continue")
+        if at_once:
+            writer.write(head + body)
+        else:
+            writer.write(head)
+            await reader.readuntil(b"100 Continue\r\n\r\n")
+            writer.write(body)
+        assert (await reader.readline()).split()[1] == str(status).encode()
+        writer.close()
+
+
+async def test_a_key_that_is_withdrawn_while_the_body_comes_is_refused():
+    """What was let in by its head is asked again."""
+    async with running_gateway() as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(post("info", 2, "Expect: 100-continue"))
+        await reader.readuntil(b"100 Continue\r\n\r\n")
+        settings = GatewaySettings.model_validate({"api_key": "another"})
+        await running.gateway.use_keys(running.gateway.prepare_keys(settings))
+        writer.write(b"{}")
+
+        assert (await reader.readline()).split()[1] == b"401"
+        writer.close()
+
+
+def post(method: str, length: int, header: str = "") -> bytes:
+    """Return the head of a request with the key."""
+    lines = (
+        f"POST /api/{method} HTTP/1.1",
+        "Host: gateway",
+        f"X-API-Key: {API_KEY}",
+        f"Content-Length: {length}",
+        *([header] if header else []),
+    )
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
 async def test_one_bad_channel_does_not_spoil_a_broadcast():

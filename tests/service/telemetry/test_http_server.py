@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 from multidict import CIMultiDict
 from opentelemetry import trace
 from opentelemetry.metrics import NoOpMeter
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.trace import SpanKind, StatusCode
 
@@ -45,13 +46,18 @@ class Server:
         (span,) = self.finished.spans()
         return span
 
+    def points(self) -> list[HistogramDataPoint]:
+        """Return the series of the recorded durations."""
+        return [
+            point
+            for metric in self.histograms.metrics(1, 2)
+            for point in metric.data.data_points
+            if isinstance(point, HistogramDataPoint)
+        ]
+
     def durations(self) -> list[dict[str, object]]:
         """Return the attributes of the recorded durations."""
-        return [
-            dict(point.attributes or {})
-            for metric in self.histograms.metrics(0, 1)
-            for point in metric.data.data_points
-        ]
+        return [dict(point.attributes or {}) for point in self.points()]
 
 
 @asynccontextmanager
@@ -65,8 +71,8 @@ async def serve(
     finished, histograms = FinishedSpans(), LocalHistograms()
     tracers = TracerProvider(sampler=create_sampler(ratio), shutdown_on_exit=False)
     tracers.add_span_processor(finished)
-    meter = NoOpMeter("test")
-    instruments = Instruments.create(tracers.get_tracer("test"), meter, histograms)
+    tracer = tracers.get_tracer("test")
+    instruments = Instruments.create(tracer, NoOpMeter("test"), histograms)
     telemetry = HTTPServerTelemetry(instruments, sampling or MessageSampling(ratio), SystemClock())
     telemetry.install(app)
     if outermost is not None:
@@ -319,6 +325,20 @@ async def test_a_megabyte_of_baggage_is_refused():
         answer = await server.client.get(f"{server.url}/ok/1")
 
         assert (refused, answer.status) == (400, 200)
+
+
+@pytest.mark.parametrize("flags", ["01", "00"])
+async def test_a_duration_leads_to_its_trace(flags):
+    """Where that is recorded; the status is a number, as the conventions have it."""
+    async with serve(application(ok=ok)) as server:
+        await server.client.get(f"{server.url}/ok/1", headers={"traceparent": PARENT[:-2] + flags})
+
+    (point,) = server.points()
+    assert (point.attributes or {})["http.response.status_code"] == 200
+    traces = [(each.trace_id, each.span_id) for each in point.exemplars]
+    contexts = [span.get_span_context() for span in server.finished.spans()]
+    assert traces == [(each.trace_id, each.span_id) for each in contexts if each is not None]
+    assert len(traces) == int(flags)
 
 
 async def test_an_unknown_path_has_no_route():

@@ -8,7 +8,9 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
 
 from alerts.telemetry import InstrumentDefinition
-from service.telemetry.local_histograms import LocalHistograms
+from service.config.telemetry_settings import MetricView
+from service.telemetry.local_histograms import LocalHistograms, SeriesTable
+from service.telemetry.views import MetricViews
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 WAIT = InstrumentDefinition("histogram", "test.wait", "s", "How long it took.", (), BOUNDS)
@@ -76,13 +78,36 @@ def test_what_was_never_recorded_is_not_there():
     assert (point.start_time_unix_nano, point.time_unix_nano) == (1, 2)
 
 
-def test_a_series_is_found_again_by_its_attributes():
-    """In whatever order they are given; numbers stay numbers."""
+def test_a_table_finds_series_by_the_values_of_their_attributes():
+    """Empty values and 0 stand for attributes that are absent; numbers stay numbers."""
     histogram = LocalHistograms().create(WAIT)
+    table = SeriesTable(histogram, "kind", "status", "error")
 
-    first = histogram.bound({"route": "/a", "status": 200})
+    series = table.of("a", 200, "")
 
-    assert histogram.bound({"route": "/a", "status": 200}) is first
-    assert histogram.bound({"status": 200, "route": "/a"}) is first
-    assert histogram.bound({"route": "/a", "status": 404}) is not first
-    assert first.attributes == {"route": "/a", "status": 200}
+    assert series is table.of("a", 200, "")
+    assert series is histogram.series({"kind": "a", "status": 200})
+    assert series.attributes == {"kind": "a", "status": 200}
+    assert table.of("a", 0, "") is histogram.series({"kind": "a"})
+
+
+def test_a_table_knows_the_limit_of_series():
+    """What is beyond it shares a series, and every measurement of that is counted."""
+    views = MetricViews(max_series=3)
+    table = SeriesTable(LocalHistograms(views).create(WAIT), "kind")
+
+    found = [table.of(kind) for kind in ("a", "b", "c", "d", "c", "a")]
+
+    assert [series.attributes.get("kind") for series in found] == ["a", "b", None, None, None, "a"]
+    assert views.overflowed == 3
+
+
+def test_a_table_sums_up_what_a_view_leaves_out():
+    """Whatever the values of an attribute without a series of its own, there is one."""
+    views = MetricViews([MetricView(instrument=WAIT.name, attributes=("kind",))])
+    table = SeriesTable(LocalHistograms(views).create(WAIT), "kind", "address")
+
+    found = {table.of("a", f"host-{number}") for number in range(3000)}
+
+    assert len(found) == 1
+    assert views.overflowed == 0
