@@ -14,7 +14,7 @@ from typing import Final
 
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
 from alerts.telemetry import InstrumentDefinition
-from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.probe_instruments import PROBE_DEFINITIONS
 from service.telemetry.prometheus import metric_name
 

@@ -7,58 +7,42 @@ which order it comes up and goes down.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import TracebackType
 from typing import Final, Self, TextIO
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from opentelemetry.sdk.trace import SpanProcessor
 
 from alerts.alerting import Alerting, AlertingOptions
 from alerts.alertmanager import Alertmanager, AlertmanagerOptions
 from alerts.api.pool import QueryPool
 from alerts.clock import Clock, SystemClock
-from alerts.errors import AlertsError, Problem
+from alerts.errors import Problem
 from alerts.promql.engine import Engine
 from alerts.rules.evidence import TraceEvidence
 from alerts.series.labels import Labels
 from alerts.series.limits import Limits
-from alerts.series.snapshot import SNAPSHOT_FILE, SnapshotFile
 from alerts.series.store import SeriesStore
-from alerts.storage.check_history import CheckHistory
 from alerts.storage.database import Database
 from service.alertmanager_api import alertmanager_api_routes
 from service.checking import doubts, read_configured, read_reloaded
+from service.client_listener import ClientListener
 from service.codec import encode
 from service.config.settings import Settings
 from service.data_directory import DataDirectory
 from service.documents import Documents
-from service.errors import ConfigurationError, GatewatchError, StopError
+from service.errors import ConfigurationError, StopError
 from service.gateway.gateway import Gateway
 from service.gateway.observation import GatewayObservation
-from service.health.api import health_routes
-from service.health.checks import configured_checks
-from service.health.configuring import ConfiguredChecks
-from service.health.monitor import FIRST_RUNS_WITHIN_S, HealthMonitor, job_name
-from service.health.observation import CheckObservation, UptimeObservation
-from service.health.own_checks import OwnParts, own_checks
-from service.health.probes.factory import ProbeParts
-from service.health.push_api import push_routes
-from service.health.pushes import PushInbox
-from service.health.recorder import WRITE_INTERVAL_S, HealthRecorder, Retention
-from service.health.state import CheckStatus
-from service.jobs import JobError
+from service.health.health import Health
+from service.health.own_checks import OwnParts
+from service.kept_series import KeptSeries
 from service.lifecycle import Parts
 from service.listener import Listener
 from service.log_api import log_routes
-from service.memory import set_aside_what_stays
 from service.observation import (
     AlertObservation,
     JobObservation,
@@ -80,9 +64,6 @@ from service.telemetry.providers import Telemetry
 _LOG: Final = logging.getLogger(__name__)
 
 _HOUSEKEEPING_INTERVAL_S: Final = 60.0
-_ROLL_UP_INTERVAL_S: Final = 3600.0
-_SETTLED_AFTER_S: Final = 30.0
-"""By then every check has run and its metrics were collected."""
 
 
 class App:
@@ -143,7 +124,9 @@ class App:
             ),
         )
         self._data = DataDirectory(settings.service.data_dir)
-        self._snapshot = SnapshotFile(self._data.path / SNAPSHOT_FILE, self.store)
+        self._series = KeptSeries(
+            self._data.path, self.store, was_started=lambda: self._was_started
+        )
         self.engine = Engine(self.store, features=settings.alerts.promql_features)
         self._rules, self._routing = read_configured(
             settings, engine=self.engine, environment=environment
@@ -186,15 +169,16 @@ class App:
             pool=self._pool,
         )
         self.scheduler = Scheduler(clock=self._clock, instruments=instruments)
-        self.monitor = HealthMonitor(
+        self._health = Health(
+            settings.health,
             scheduler=self.scheduler,
+            pool=self._check_pool,
+            environment=environment,
             clock=self._clock,
             instruments=instruments,
-            max_concurrent=settings.health.max_concurrent,
+            is_ready=lambda: self._started,
         )
-        self._probe_parts = ProbeParts(
-            self._check_pool, self._clock, PushInbox(self._clock), environment
-        )
+        self.monitor = self._health.monitor
         self._requests = HTTPServerTelemetry(instruments, self.telemetry.sampling, self._clock)
         self._queries = QueryPool(clock=self._clock)
         self._receiver = Receiver(
@@ -206,13 +190,16 @@ class App:
             is_ready=lambda: self._started,
         )
         self._operations = self._operations_listener()
-        self._gateway_listener = self._listener_for_clients()
+        self._gateway_listener = ClientListener(
+            self.gateway,
+            settings,
+            requests=self._requests,
+            was_started=lambda: self._was_started,
+        )
         self._reread = reread or (lambda: settings)
         self._locate = locate
         self.alerting: Alerting
         self._database: Database
-        self._recorder: HealthRecorder
-        self._checks: ConfiguredChecks
         self._rule_jobs: RuleJobs
         self._reloader: Reloader
 
@@ -307,18 +294,15 @@ class App:
         await parts.start("operations listener", self._operations, stop_timeout_s=5)
         await parts.start("gateway listener", self._gateway_listener, stop_timeout_s=5)
         await parts.start("data directory", self._data, stop_timeout_s=5)
-        await parts.start("series snapshot", self._keeping_series(), stop_timeout_s=10)
+        await parts.start("series snapshot", self._series, stop_timeout_s=10)
         self.alerting = self._alerting()
         await parts.start("alerting", self.alerting, stop_timeout_s=10)
         # In the database that alerting has opened, and closes after this.
-        self._recorder = HealthRecorder(
-            CheckHistory(self._database),
-            clock=self._clock,
-            retention=Retention(settings.health.keep_results, settings.health.keep_history),
+        await parts.start(
+            "check history",
+            self._health.keeping_history(self._database, self._own_parts()),
+            stop_timeout_s=5,
         )
-        await parts.start("check history", self._recorder, stop_timeout_s=5)
-        self.monitor.add_listener(self._recorder.listen)
-        self._checks = self._configured_checks(await self._recorder.load())
         self._rule_jobs = RuleJobs(self.scheduler, self.alerting)
         self._reloader = Reloader(
             settings,
@@ -328,7 +312,7 @@ class App:
                 gateway=self.gateway,
                 alerting=self.alerting,
                 jobs=self._rule_jobs,
-                checks=self._checks,
+                checks=self._health.checks,
                 log_levels=self.telemetry.log_levels,
             ),
             clock=self._clock,
@@ -339,7 +323,9 @@ class App:
         await parts.start("scheduler", self.scheduler, stop_timeout_s=10)
         # The first to go: clients are drained while everything else is still running.
         await parts.start(
-            "gateway", self._draining(), stop_timeout_s=settings.gateway.drain_timeout + 5
+            "gateway",
+            self._gateway_listener.draining(),
+            stop_timeout_s=settings.gateway.drain_timeout + 5,
         )
 
     def _alerting(self) -> Alerting:
@@ -365,7 +351,9 @@ class App:
                     allow_private=settings.private_addresses,
                     encode=encode,
                 ),
-                hold_absent_s=self._seconds_until_all_is_seen(),
+                # By then every check has run, and its result was collected.
+                hold_absent_s=self._health.first_results_within_s
+                + 2 * self.settings.telemetry.collect_interval,
                 evidence=TraceEvidence(
                     self.store.exemplars, self.settings.telemetry.trace_url_template
                 ),
@@ -377,11 +365,6 @@ class App:
             raise web.HTTPServiceUnavailable(text='"starting"', content_type="application/json")
         return self.alerting.alertmanager
 
-    def _seconds_until_all_is_seen(self) -> float:
-        """Return how long after the start every check has run and its result was collected."""
-        slowest_s = max((check.timeout for check in self.settings.health.checks), default=0.0)
-        return FIRST_RUNS_WITHIN_S + slowest_s + 2 * self.settings.telemetry.collect_interval
-
     def _load_documents(self, settings: Settings) -> Documents:
         try:
             return read_reloaded(settings, engine=self.engine)
@@ -389,15 +372,10 @@ class App:
             raise error.located(self._locate) from error
 
     def _add_jobs(self) -> None:
-        self._checks.start()
+        self._health.add_jobs()
         self._rule_jobs.sync()
         self.scheduler.add_job(
             "housekeeping", self._keep_house, interval_s=_HOUSEKEEPING_INTERVAL_S
-        )
-        self.scheduler.add_job("check history", self._write_checks, interval_s=WRITE_INTERVAL_S)
-        self.scheduler.add_job("check uptime", self._measure_checks, interval_s=60.0)
-        self.scheduler.add_job(
-            "check roll-up", self._roll_up_checks, interval_s=_ROLL_UP_INTERVAL_S
         )
         self.scheduler.add_job(
             "series snapshot",
@@ -408,69 +386,24 @@ class App:
             "queue depths", self._measure, interval_s=self.settings.telemetry.collect_interval
         )
 
-    def _configured_checks(self, known: Mapping[str, CheckStatus]) -> ConfiguredChecks:
-        health = self.settings.health
-        return ConfiguredChecks(
-            self.monitor,
-            health,
-            built_in=own_checks(
-                health,
-                OwnParts(
-                    connections=self.gateway.connections,
-                    pool=self._pool,
-                    database=self._database,
-                    queues=self.telemetry.queues,
-                    take_worst_lag=self.telemetry.take_worst_lag,
-                    data_directory=self._data.path,
-                    clock=self._clock,
-                ),
-            ),
-            build=lambda settings: configured_checks(settings, self._probe_parts),
-            forget=self._forget_check,
-            known=known,
+    def _own_parts(self) -> OwnParts:
+        return OwnParts(
+            connections=self.gateway.connections,
+            pool=self._pool,
+            database=self._database,
+            queues=self.telemetry.queues,
+            take_worst_lag=self.telemetry.take_worst_lag,
+            data_directory=self._data.path,
+            clock=self._clock,
+            broker=self.gateway.redis_broker,
         )
-
-    def _forget_check(self, name: str) -> None:
-        self._probe_parts.inbox.forget(name)
-        self._recorder.forget(name)
-
-    async def _look_at_push(self, check: str) -> None:
-        with contextlib.suppress(JobError):  # it runs just now, or not yet: the next run will see
-            await self.scheduler.run_now(job_name(check))
 
     async def _keep_house(self, _slot_s: float) -> None:
         await asyncio.to_thread(self.store.expire)
         await self.alerting.keep_house()
 
-    async def _write_checks(self, _slot_s: float) -> None:
-        await self._recorder.write()
-
-    async def _measure_checks(self, _slot_s: float) -> None:
-        await self._recorder.measure()
-
-    async def _roll_up_checks(self, _slot_s: float) -> None:
-        await self._recorder.keep_house()
-
     async def _save_series(self, _slot_s: float) -> None:
-        await asyncio.to_thread(self._snapshot.save)
-
-    @asynccontextmanager
-    async def _keeping_series(self) -> AsyncIterator[None]:
-        """Have the series of the process before, and leave them to the next.
-
-        A process that never came up leaves what it found.
-        """
-        size = await asyncio.to_thread(self._snapshot.load)
-        if size is not None:
-            _LOG.info("%d series restored, %d bytes", size.series, size.bytes)
-        try:
-            yield
-        finally:
-            try:
-                if self._was_started:
-                    await asyncio.to_thread(self._snapshot.save)
-            except OSError as error:
-                _LOG.error("the series were not written, the next start has older ones: %s", error)
+        await self._series.save()
 
     async def _measure(self, _slot_s: float) -> None:
         self.gateway.connections.measure_queues()
@@ -482,8 +415,7 @@ class App:
         PoolObservation(self._pool).register(observers)
         PoolObservation(self._check_pool).register_pool(observers)
         JobObservation(self.scheduler).register(observers)
-        CheckObservation(self.monitor).register(observers)
-        UptimeObservation(self.monitor, self._recorder).register(observers)
+        self._health.observe(observers)
         AlertObservation(self.alerting, self.store).register(observers)
         ReloadObservation(self._reloader.stats).register(observers)
         ReceiverObservation(self._receiver).register(observers)
@@ -513,11 +445,8 @@ class App:
                 ),
                 *log_routes(self.telemetry.log_levels),
                 *alertmanager_api_routes(self._alertmanager, clock=self._clock),
-                *push_routes(self._probe_parts.inbox, self._look_at_push),
                 *self._receiver.routes(),
-                *health_routes(
-                    self.monitor, lambda: self._recorder if self._started else None, self._clock
-                ),
+                *self._health.routes(),
             ],
         )
         self._requests.install(application)
@@ -528,85 +457,3 @@ class App:
             port=settings.port,
             setting="operations.port",
         )
-
-    def _listener_for_clients(self) -> Listener:
-        settings = self.settings.gateway
-        application = self.gateway.application()
-        application.middlewares.append(self._when_started)
-        self._requests.install(application)
-        return Listener(
-            "gateway",
-            application,
-            host=settings.host,
-            port=settings.port,
-            setting="gateway.port",
-        )
-
-    @web.middleware
-    async def _when_started(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Send clients away that come while the other parts are still starting."""
-        if self._was_started:
-            return await handler(request)
-        body = encode({"status": "starting"})
-        return web.Response(status=503, body=body, content_type="application/json")
-
-    @asynccontextmanager
-    async def _draining(self) -> AsyncIterator[None]:
-        """On leaving, take no more connections and drain those that are open."""
-        listener = self._gateway_listener
-        try:
-            yield
-        finally:
-            await listener.stop_accepting()
-            # Half of the time is for clients, at most; the other parts must end as well.
-            report = await self.gateway.drain(self.settings.service.shutdown_timeout / 2)
-            await listener.aclose()
-            if report.closed or report.aborted:
-                _LOG.info("%d connections closed, %d cut off", report.closed, report.aborted)
-
-
-async def serve(
-    settings: Settings,
-    reread: Callable[[], Settings] | None = None,
-    locate: Callable[[Problem], Problem] = lambda problem: problem,
-) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code; a second signal does not wait.
-
-    SIGHUP has the configuration read again, for which ``reread`` reads the settings and ``locate``
-    finds the places of problems in them.
-    """
-    stop = asyncio.Event()
-    hang_up = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    # Also before the parts are up, as it would end the process otherwise.
-    loop.add_signal_handler(signal.SIGHUP, hang_up.set)
-    app = App(settings, environment=os.environ, reread=reread, locate=locate)
-    async with app, asyncio.TaskGroup() as tasks:
-        reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
-        settling = tasks.create_task(
-            set_aside_what_stays(SystemClock(), _SETTLED_AFTER_S), name="set aside what stays"
-        )
-        await stop.wait()
-        reloading.cancel()
-        settling.cancel()
-        # Before the log says so, for who reads it and insists. Left to the kernel: an exception at
-        # any place of the code that stops the parts would be one more reason to stop them in order.
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-            signal.signal(number, signal.SIG_DFL)
-        _LOG.info("stopping")
-    return 0
-
-
-async def _reload_on(event: asyncio.Event, app: App) -> None:
-    while True:
-        await event.wait()
-        event.clear()
-        try:
-            await app.reload()
-        except (GatewatchError, AlertsError):
-            continue  # logged and counted where it happened
-        except Exception:  # noqa: BLE001 - supervisor: a defect here must not end the process
-            _LOG.exception("the configuration could not be reloaded")

@@ -6,6 +6,7 @@ GatewatchError
 ├── StopError              parts that did not stop properly, or not in time
 ├── JSONError              service.codec: bytes that are not JSON, values that have no JSON form
 ├── GatewayError           service.gateway.codes: protocol errors and disconnects
+├── CommandError           service.gateway.redis.link: a command that Redis did not execute
 ├── BatcherError           service.gateway.batcher: a full or closed batcher
 ├── PoolError              service.pools: a pool that is full or closed, a request without answer
 ├── JobError               service.jobs: an unknown or busy job

@@ -18,7 +18,7 @@ from service.pools.errors import HTTPFailure
 from service.pools.http import HTTPConnectionPool
 from service.reloading import ReloadStats
 from service.scheduler import Scheduler
-from service.telemetry import instruments
+from service.telemetry.definitions import job_metrics, pool_metrics
 from service.telemetry.observers import Observers
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
@@ -37,18 +37,18 @@ class PoolObservation:
     def register(self, observers: Observers) -> None:
         """Have it read at each collection."""
         self.register_pool(observers)
-        observers.observe(instruments.HTTP_CLIENT_OPEN, self._open)
-        observers.observe(instruments.HTTP_CLIENT_ACTIVE, self._active)
+        observers.observe(pool_metrics.HTTP_CLIENT_OPEN, self._open)
+        observers.observe(pool_metrics.HTTP_CLIENT_ACTIVE, self._active)
 
     def register_pool(self, observers: Observers) -> None:
         """Have only the pool as a whole read, for one whose endpoints may be another's as well."""
         pool, name, observe = self._pool, self._name, observers.observe
-        observe(instruments.POOL_LIMIT, lambda: [(pool.counts().limit, name)])
-        observe(instruments.POOL_WAITING, lambda: [(pool.counts().waiting, name)])
-        observe(instruments.POOL_CREATED, lambda: [(pool.counts().created, name)])
-        observe(instruments.POOL_REUSED, lambda: [(pool.counts().reused, name)])
-        observe(instruments.POOL_ERRORS, self._errors)
-        observe(instruments.POOL_TIMEOUTS, self._timeouts)
+        observe(pool_metrics.POOL_LIMIT, lambda: [(pool.counts().limit, name)])
+        observe(pool_metrics.POOL_WAITING, lambda: [(pool.counts().waiting, name)])
+        observe(pool_metrics.POOL_CREATED, lambda: [(pool.counts().created, name)])
+        observe(pool_metrics.POOL_REUSED, lambda: [(pool.counts().reused, name)])
+        observe(pool_metrics.POOL_ERRORS, self._errors)
+        observe(pool_metrics.POOL_TIMEOUTS, self._timeouts)
 
     def _open(self) -> Values:
         for endpoint in self._pool.counts().endpoints:
@@ -80,8 +80,8 @@ class JobObservation:
 
     def register(self, observers: Observers) -> None:
         """Have them read at each collection."""
-        observers.observe(instruments.JOB_MISSED, self._missed)
-        observers.observe(instruments.JOB_FAILED, self._failed)
+        observers.observe(job_metrics.JOB_MISSED, self._missed)
+        observers.observe(job_metrics.JOB_FAILED, self._failed)
 
     def _missed(self) -> Values:
         return self._by_kind(lambda job: job.missed)

@@ -16,7 +16,7 @@ import pytest
 from alerts.promql.plan import prepare
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
 from service.app import App
-from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.prometheus import label_pairs, metric_name
 from tests.support.app import api_headers, running_app
 from tests.support.gateway import RawClient

@@ -32,7 +32,7 @@ def serve(
     ports = {"--port": ("gateway.port", port), "--ops-port": ("operations.port", ops_port)}
     given = {option: f"{key}={text}" for option, (key, text) in ports.items() if text is not None}
     configuration = options.Configuration(config, settings or (), given)
-    from service.app import serve as serve_settings
+    from service.serving import serve as serve_settings
 
     work = serve_settings(configuration.settings, configuration.reread, configuration.located)
     try:

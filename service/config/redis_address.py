@@ -66,6 +66,15 @@ class RedisAddress:
     tls: bool = False
     tls_files: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        """Return it as a URL, without login and files."""
+        scheme = "rediss" if self.tls else "redis"
+        hosts = ",".join(map(str, self.endpoints))
+        if self.arrangement is Arrangement.SINGLE:
+            return f"unix://{hosts}" if self.endpoints[0].path else f"{scheme}://{hosts}"
+        master = f"/{self.master}" if self.master else ""
+        return f"{scheme}+{self.arrangement}://{hosts}{master}"
+
 
 def parse_redis_url(url: str) -> RedisAddress:
     """Read a URL.

@@ -26,7 +26,6 @@ from service.gateway.codes import (
     token_expired,
 )
 from service.gateway.jwks import KeySet, KeySetStats
-from service.gateway.limited_log import LimitedLog
 from service.gateway.token_errors import (
     KeysUnavailableError,
     TokenExpiredError,
@@ -217,7 +216,6 @@ class Authenticator:
     ) -> None:
         self._clock = clock
         self._pool = pool
-        self._log = LimitedLog(_LOG, clock)
         self.key_set_stats = {"connection": KeySetStats(), "subscription": KeySetStats()}
         self.verifiers = self._prepared(connection, subscription, None)
         self._running = False
@@ -340,7 +338,7 @@ class Authenticator:
             )
         except TokenRefusedError as error:
             message = "a subscription token of client %s was refused: %.200s"
-            self._log.write(logging.INFO, message, client_id, error)
+            _LOG.info(message, client_id, error)
             raise permission_denied() from error
         except TokenExpiredError as error:
             raise token_expired() from error
@@ -395,5 +393,5 @@ class Authenticator:
             raise expired()
 
     def _unavailable(self, error: KeysUnavailableError) -> Exception:
-        self._log.write(logging.WARNING, "a token could not be judged: %s", error)
+        _LOG.warning("a token could not be judged: %s", error)
         return internal_error()

@@ -17,7 +17,6 @@ from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
-from service.gateway.limited_log import LimitedLog
 from service.gateway.protocol import Command, Method, decode_frame
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.sessions import Sessions
@@ -75,8 +74,6 @@ class WebSocketEndpoint:
             for method in Method
         }
         self._rate = RateLimit(settings.max_connections_per_second, clock.monotonic())
-        self._refusals = LimitedLog(_LOG, clock)
-        self._faults = LimitedLog(_LOG, clock)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one connection until it ends."""
@@ -104,7 +101,7 @@ class WebSocketEndpoint:
         headers: dict[str, str] | None = None,
     ) -> web.Response:
         message = "a connection from %s was refused: %s"
-        self._refusals.write(logging.INFO, message, request.remote, reason)
+        _LOG.info(message, request.remote, reason)
         return _refusal(status, reason, headers)
 
     async def _serve(
@@ -193,8 +190,7 @@ class WebSocketEndpoint:
     def _report_fault(self, client: Client, address: str | None, fault: object) -> None:
         """Log why a client is disconnected; it learns the protocol's code and reason only."""
         # Cut, because some details quote what the client sent.
-        self._faults.write(
-            logging.INFO,
+        _LOG.info(
             "client %s at %s disconnected: %.200s",
             client.id,
             address,

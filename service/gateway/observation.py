@@ -10,7 +10,12 @@ from service.gateway.gateway import Gateway
 from service.gateway.hub import BATCHER_NAME
 from service.gateway.redis.stats import ERROR_REASONS
 from service.gateway.upstream import Upstream
-from service.telemetry import instruments
+from service.telemetry.definitions import (
+    back_end_metrics,
+    batch_metrics,
+    broker_metrics,
+    gateway_metrics,
+)
 from service.telemetry.observers import Observers
 
 if TYPE_CHECKING:  # an optional extra
@@ -40,51 +45,54 @@ class GatewayObservation:
         """Have every count of the gateway read at each collection."""
         stats, batcher = self._stats, self._batcher
         observe = observers.observe
-        observe(instruments.CONNECTION_COUNT, self._count)
-        observe(instruments.CONNECTION_LIMIT, self._limit)
-        observe(instruments.CONNECTION_HANDSHAKES, self._handshakes)
-        observe(instruments.CONNECTION_CLOSED, self._closed)
-        observe(instruments.SUBSCRIPTION_COUNT, lambda: [(stats.subscriptions, {})])
-        observe(instruments.CHANNEL_COUNT, lambda: [(len(self._hub), {})])
-        observe(instruments.SEND_QUEUE_USAGE, lambda: [(self._connections.stats.queued_bytes, {})])
+        observe(gateway_metrics.CONNECTION_COUNT, self._count)
+        observe(gateway_metrics.CONNECTION_LIMIT, self._limit)
+        observe(gateway_metrics.CONNECTION_HANDSHAKES, self._handshakes)
+        observe(gateway_metrics.CONNECTION_CLOSED, self._closed)
+        observe(gateway_metrics.SUBSCRIPTION_COUNT, lambda: [(stats.subscriptions, {})])
+        observe(gateway_metrics.CHANNEL_COUNT, lambda: [(len(self._hub), {})])
         observe(
-            instruments.SEND_QUEUE_LARGEST,
+            gateway_metrics.SEND_QUEUE_USAGE, lambda: [(self._connections.stats.queued_bytes, {})]
+        )
+        observe(
+            gateway_metrics.SEND_QUEUE_LARGEST,
             lambda: [(self._connections.stats.largest_queue_bytes, {})],
         )
         observe(
-            instruments.SEND_QUEUE_OVER_THRESHOLD,
+            gateway_metrics.SEND_QUEUE_OVER_THRESHOLD,
             lambda: [(self._connections.stats.large_queues, {})],
         )
-        observe(instruments.MESSAGE_RECEIVED, self._received)
-        observe(instruments.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
-        observe(instruments.MESSAGE_DROPPED, self._dropped)
-        observe(instruments.MESSAGE_CONFLATED, lambda: [(stats.conflated, {})])
+        observe(gateway_metrics.MESSAGE_RECEIVED, self._received)
+        observe(gateway_metrics.MESSAGE_DELIVERED, lambda: [(stats.delivered, {})])
+        observe(gateway_metrics.MESSAGE_DROPPED, self._dropped)
+        observe(gateway_metrics.MESSAGE_CONFLATED, lambda: [(stats.conflated, {})])
         observe(
-            instruments.RECOVERIES,
+            gateway_metrics.RECOVERIES,
             lambda: [
                 (stats.recovered, {}),
                 (stats.unrecovered, {"error.type": "unrecoverable_position"}),
             ],
         )
-        observe(instruments.POSITIONS_LOST, lambda: [(stats.positions_lost, {})])
-        observe(instruments.MESSAGE_IO, self._io)
-        observe(instruments.COMMANDS, self._commands)
+        observe(gateway_metrics.POSITIONS_LOST, lambda: [(stats.positions_lost, {})])
+        observe(gateway_metrics.MESSAGE_IO, self._io)
+        observe(gateway_metrics.COMMANDS, self._commands)
         observe(
-            instruments.PROXY_CIRCUIT, self._of_upstreams(lambda each: each.circuit.state.value)
+            back_end_metrics.PROXY_CIRCUIT,
+            self._of_upstreams(lambda each: each.circuit.state.value),
         )
-        observe(instruments.PROXY_ACTIVE, self._of_upstreams(lambda each: each.stats.active))
-        observe(instruments.PROXY_RETRIES, self._of_upstreams(lambda each: each.stats.retries))
-        observe(instruments.TOKEN_KEYS_AGE, self._ages_of_keys)
-        observe(instruments.TOKEN_KEYS_FETCHES, self._fetches_of_keys)
-        observe(instruments.BATCH_ITEMS, lambda: [(batcher.items, _BATCHER)])
-        observe(instruments.BATCH_FLUSHES, self._flushes)
-        observe(instruments.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
-        observe(instruments.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
+        observe(back_end_metrics.PROXY_ACTIVE, self._of_upstreams(lambda each: each.stats.active))
+        observe(back_end_metrics.PROXY_RETRIES, self._of_upstreams(lambda each: each.stats.retries))
+        observe(back_end_metrics.TOKEN_KEYS_AGE, self._ages_of_keys)
+        observe(back_end_metrics.TOKEN_KEYS_FETCHES, self._fetches_of_keys)
+        observe(batch_metrics.BATCH_ITEMS, lambda: [(batcher.items, _BATCHER)])
+        observe(batch_metrics.BATCH_FLUSHES, self._flushes)
+        observe(batch_metrics.BATCH_BYTES, lambda: [(batcher.bytes, _BATCHER)])
+        observe(batch_metrics.BATCH_QUEUE_SIZE, lambda: [(batcher.pending, _BATCHER)])
         observe(
-            instruments.BATCH_QUEUE_CAPACITY, lambda: [(self._hub.limits.max_pending, _BATCHER)]
+            batch_metrics.BATCH_QUEUE_CAPACITY, lambda: [(self._hub.limits.max_pending, _BATCHER)]
         )
-        observe(instruments.BATCH_RETRIES, lambda: [(batcher.retries, _BATCHER)])
-        observe(instruments.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
+        observe(batch_metrics.BATCH_RETRIES, lambda: [(batcher.retries, _BATCHER)])
+        observe(batch_metrics.BATCH_FAILED_ITEMS, lambda: [(batcher.failed_items, _BATCHER)])
 
         if self._broker is not None:
             self._register_broker(observers, self._broker)
@@ -93,23 +101,23 @@ class GatewayObservation:
 
     def _register_history(self, observers: Observers) -> None:
         streams, observe = self._streams, observers.observe
-        observe(instruments.HISTORY_COUNT, lambda: [(streams.items, {})])
-        observe(instruments.HISTORY_USAGE, lambda: [(streams.bytes, {})])
-        observe(instruments.HISTORY_LIMIT, lambda: [(self._history_limit, {})])
-        observe(instruments.HISTORY_EVICTED, lambda: [(streams.evicted, {})])
+        observe(gateway_metrics.HISTORY_COUNT, lambda: [(streams.items, {})])
+        observe(gateway_metrics.HISTORY_USAGE, lambda: [(streams.bytes, {})])
+        observe(gateway_metrics.HISTORY_LIMIT, lambda: [(self._history_limit, {})])
+        observe(gateway_metrics.HISTORY_EVICTED, lambda: [(streams.evicted, {})])
 
     def _register_broker(self, observers: Observers, broker: RedisBroker) -> None:
         stats, observe = broker.redis_stats, observers.observe
-        observe(instruments.BROKER_CONNECTIONS, lambda: [(stats.connected, {})])
-        observe(instruments.BROKER_AWAY, lambda: [(int(bool(broker.away)), {})])
-        observe(instruments.BROKER_QUEUE_SIZE, lambda: [(broker.waiting, {})])
-        observe(instruments.BROKER_RECONNECTS, lambda: [(stats.reconnects, {})])
+        observe(broker_metrics.BROKER_CONNECTIONS, lambda: [(stats.connected, {})])
+        observe(broker_metrics.BROKER_AWAY, lambda: [(int(bool(broker.away)), {})])
+        observe(broker_metrics.BROKER_QUEUE_SIZE, lambda: [(broker.waiting, {})])
+        observe(broker_metrics.BROKER_RECONNECTS, lambda: [(stats.reconnects, {})])
         observe(
-            instruments.BROKER_ERRORS,
+            broker_metrics.BROKER_ERRORS,
             lambda: [(stats.errors[reason], {"error.type": reason}) for reason in ERROR_REASONS],
         )
         observe(
-            instruments.BROKER_MESSAGES,
+            broker_metrics.BROKER_MESSAGES,
             lambda: [
                 (stats.received - stats.unreadable, {}),
                 (stats.unreadable, {"error.type": "unreadable"}),

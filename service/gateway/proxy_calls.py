@@ -25,7 +25,6 @@ from service.gateway.codes import (
     internal_error,
     too_many_requests,
 )
-from service.gateway.limited_log import LimitedLog
 from service.gateway.proxy_requests import ProxyClient, ProxyEvent, encode_request
 from service.gateway.upstream import Outcome, Upstream, UpstreamError
 from service.telemetry.instruments import Instruments
@@ -69,7 +68,6 @@ class ProxyCalls:
             "gateway.proxy.template",
             "gateway.proxy.outcome",
         )
-        self._failures = LimitedLog(_LOG, clock)
 
     async def ask(
         self,
@@ -108,8 +106,7 @@ class ProxyCalls:
                     body, client, changes_nothing=call.event.changes_nothing, read=read
                 )
             except UpstreamError as error:
-                self._failures.write(
-                    logging.WARNING,
+                _LOG.warning(
                     "the back end %s was asked about %s: %.500s",
                     call.upstream.name,
                     call.event.value,

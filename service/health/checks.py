@@ -61,7 +61,7 @@ def configured_checks(settings: HealthSettings, parts: ProbeParts) -> tuple[Chec
 
     Args:
         settings: What is checked.
-        parts: What probes work with; reports are taken for checks that wait for them.
+        parts: What probes work with.
     """
     return tuple(_check(each, settings, parts) for each in settings.checks)
 

@@ -52,6 +52,7 @@ class ConfiguredChecks:
         settings: What there is at the start.
         built_in: The checks there always are.
         build: Builds the others.
+        expect: Told the settings when they take effect, for what waits to hear of checks.
         forget: Told the names of checks that go.
         known: What an earlier process found out, by check.
     """
@@ -63,6 +64,7 @@ class ConfiguredChecks:
         *,
         built_in: Sequence[Check],
         build: BuildChecks,
+        expect: Callable[[HealthSettings], None],
         forget: Callable[[str], None],
         known: Mapping[str, CheckStatus],
     ) -> None:
@@ -70,11 +72,13 @@ class ConfiguredChecks:
         self._settings = settings
         self._built_in = tuple(built_in)
         self._build = build
+        self._expect = expect
         self._forget = forget
         self._known = known
 
     def start(self) -> None:
         """Add all of them."""
+        self._expect(self._settings)
         for check in (*self._in_maintenance(self._settings), *self._build(self._settings)):
             self._monitor.add(check, status=self._known.get(check.name))
 
@@ -102,6 +106,7 @@ class ConfiguredChecks:
 
     def apply(self, plan: ChecksPlan) -> None:
         """Have what a plan says."""
+        self._expect(plan.settings)
         for name in plan.removed:
             self._monitor.remove(name)
             self._forget(name)

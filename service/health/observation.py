@@ -9,7 +9,7 @@ from alerts.storage.check_periods import StateTimes
 from service.health.monitor import HealthMonitor
 from service.health.recorder import HealthRecorder
 from service.health.snapshot import CheckSnapshot
-from service.telemetry import instruments
+from service.telemetry.definitions import check_metrics
 from service.telemetry.observers import Observers
 from service.telemetry.probe_instruments import (
     HTTP_PHASES,
@@ -37,11 +37,11 @@ class CheckObservation:
         """Have them read at each collection."""
         observe = observers.observe
         # A plain number: exporters write an enumeration's value by its name.
-        observe(instruments.HEALTH_STATE, self._each(lambda check: int(check.state)))
-        observe(instruments.PROBE_SUCCESS, self._each(lambda check: check.probe_success))
-        observe(instruments.PROBE_DURATION, self._each(_duration_s))
-        observe(instruments.PROBE_HTTP_STATUS, self._each(lambda check: check.http_status))
-        observe(instruments.HEALTH_LAST_RUN, self._each(lambda check: check.status.last_at_s))
+        observe(check_metrics.HEALTH_STATE, self._each(lambda check: int(check.state)))
+        observe(check_metrics.PROBE_SUCCESS, self._each(lambda check: check.probe_success))
+        observe(check_metrics.PROBE_DURATION, self._each(_duration_s))
+        observe(check_metrics.PROBE_HTTP_STATUS, self._each(lambda check: check.http_status))
+        observe(check_metrics.HEALTH_LAST_RUN, self._each(lambda check: check.status.last_at_s))
         for definition in PROBE_DEFINITIONS:
             shown = [
                 metric
@@ -80,10 +80,10 @@ class UptimeObservation:
 
     def register(self, observers: Observers) -> None:
         """Have it read at each collection."""
-        observers.observe(instruments.HEALTH_UPTIME, self._uptimes)
+        observers.observe(check_metrics.HEALTH_UPTIME, self._uptimes)
         stats = self._recorder.stats
-        observers.observe(instruments.HEALTH_HISTORY_FAILED, lambda: [(stats.failures, {})])
-        observers.observe(instruments.HEALTH_HISTORY_DROPPED, lambda: [(stats.dropped, {})])
+        observers.observe(check_metrics.HEALTH_HISTORY_FAILED, lambda: [(stats.failures, {})])
+        observers.observe(check_metrics.HEALTH_HISTORY_DROPPED, lambda: [(stats.dropped, {})])
 
     def _uptimes(self) -> Values:
         uptimes = self._recorder.uptimes  # replaced, never changed

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from alerts.clock import Clock
+from service.config.health_settings import HealthSettings
 
 MAX_REASON = 200
 """Characters that are kept of a reason."""
@@ -38,15 +40,15 @@ class PushInbox:
         self._since_s: dict[str, float] = {}
         self._last: dict[str, Push] = {}
 
-    def expect(self, check: str, token: str) -> None:
-        """Take reports for a check that bring a token; those that came already stay."""
-        self._digests[check] = _digest(token)
-        self._since_s.setdefault(check, self._clock.monotonic())
+    def expect(self, tokens: Mapping[str, str]) -> None:
+        """Take reports for these checks, and for no others, that bring the token of the check.
 
-    def forget(self, check: str) -> None:
-        """Take no more reports for a check."""
-        for known in (self._digests, self._since_s, self._last):
-            known.pop(check, None)
+        Reports that came already stay, unless their check waits for none any more.
+        """
+        now_s = self._clock.monotonic()
+        self._digests = {check: _digest(token) for check, token in tokens.items()}
+        self._since_s = {check: self._since_s.get(check, now_s) for check in tokens}
+        self._last = {check: push for check, push in self._last.items() if check in tokens}
 
     def accepts(self, check: str, token: str) -> bool:
         """Whether a token is that of a check; takes as long whether the check is there or not."""
@@ -72,6 +74,15 @@ class PushInbox:
         last = self._last.get(check)
         now_s = self._clock.monotonic()
         return now_s - (last.at_s if last is not None else self._since_s.get(check, now_s))
+
+
+def push_tokens(health: HealthSettings) -> dict[str, str]:
+    """Return the tokens of the checks that wait for reports, by check."""
+    return {
+        check.name: check.push.token.get_secret_value()
+        for check in health.checks
+        if check.push is not None
+    }
 
 
 def _digest(token: str) -> bytes:

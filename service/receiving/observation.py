@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from service.receiving.receiver import Receiver
-from service.telemetry import instruments
+from service.telemetry.definitions import receiver_metrics
 from service.telemetry.observers import Observers
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
@@ -21,10 +21,10 @@ class ReceiverObservation:
     def register(self, observers: Observers) -> None:
         """Have it read at each collection."""
         receiver = self._receiver
-        observers.observe(instruments.RECEIVED_REQUESTS, self._requests)
-        observers.observe(instruments.RECEIVED_POINTS, self._points)
-        observers.observe(instruments.RECEIVED_SERVICES, lambda: [(receiver.services, {})])
-        observers.observe(instruments.RECEIVED_SERIES, lambda: [(receiver.series, {})])
+        observers.observe(receiver_metrics.RECEIVED_REQUESTS, self._requests)
+        observers.observe(receiver_metrics.RECEIVED_POINTS, self._points)
+        observers.observe(receiver_metrics.RECEIVED_SERVICES, lambda: [(receiver.services, {})])
+        observers.observe(receiver_metrics.RECEIVED_SERIES, lambda: [(receiver.series, {})])
 
     def _requests(self) -> Values:
         yield self._receiver.stats.requests, {}

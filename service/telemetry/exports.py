@@ -12,9 +12,7 @@ from opentelemetry.sdk.metrics.export import MetricsData
 
 from service.config.telemetry_settings import TelemetrySettings
 from service.telemetry.collection import Collected
-from service.telemetry.environment import is_disabled, resolve_export_interval, resolve_limits
-from service.telemetry.export import ExportQueue, ExportStats, QueueLimits, Signal
-from service.telemetry.instruments import (
+from service.telemetry.definitions.telemetry_metrics import (
     EXPORT_DROPPED,
     EXPORT_QUEUE_CAPACITY,
     EXPORT_QUEUE_SIZE,
@@ -22,6 +20,8 @@ from service.telemetry.instruments import (
     EXPORT_SENT,
     EXPORT_SUCCESS,
 )
+from service.telemetry.environment import is_disabled, resolve_export_interval, resolve_limits
+from service.telemetry.export import ExportQueue, ExportStats, QueueLimits, Signal
 from service.telemetry.observers import Observers
 from service.telemetry.otlp import resolve_targets
 from service.telemetry.senders import Sender, create_sender

@@ -20,7 +20,8 @@ from opentelemetry.trace import Span, SpanContext, Status, StatusCode, set_span_
 
 from alerts.clock import Clock
 from alerts.spans import SAMPLING_REASON
-from service.telemetry.instruments import HTTP_SERVER_ACTIVE, Instruments
+from service.telemetry.definitions.http_server_metrics import HTTP_SERVER_ACTIVE
+from service.telemetry.instruments import Instruments
 from service.telemetry.local_histograms import SeriesTable
 from service.telemetry.observers import Observers
 from service.telemetry.sampling import MessageSampling, apart

@@ -27,6 +27,13 @@ from alerts.telemetry import AlertsTelemetry
 from service import __version__
 from service.config.settings import Settings
 from service.telemetry.collection import Collection
+from service.telemetry.definitions.telemetry_metrics import (
+    COLLECTIONS_FAILED,
+    LOG_LEFT_OUT,
+    LOG_RECORDS,
+    METRICS_OVERFLOWED,
+    TRACE_PARENTS,
+)
 from service.telemetry.environment import (
     is_disabled,
     resolve_resource,
@@ -37,14 +44,7 @@ from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanPr
 from service.telemetry.exports import Exports
 from service.telemetry.exposition import negotiate, render
 from service.telemetry.feed import ExemplarSink, SeriesFeed, SeriesSource
-from service.telemetry.instruments import (
-    COLLECTIONS_FAILED,
-    LOG_LEFT_OUT,
-    LOG_RECORDS,
-    METRICS_OVERFLOWED,
-    TRACE_PARENTS,
-    Instruments,
-)
+from service.telemetry.instruments import Instruments
 from service.telemetry.late_spans import LatePolicy, LateSpans
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers

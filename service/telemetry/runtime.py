@@ -16,7 +16,7 @@ from typing import Final, Self
 from opentelemetry.metrics import Histogram
 
 from alerts.clock import Clock, Timer
-from service.telemetry.instruments import (
+from service.telemetry.definitions.process_metrics import (
     EVENT_LOOP_TASKS,
     GC_COLLECTED,
     GC_COLLECTIONS,

@@ -9,7 +9,7 @@ from alerts.errors import Problem
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
 from service.config.telemetry_settings import MetricView, TelemetrySettings
 from service.errors import ConfigurationError
-from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.views import MetricViews
 
 

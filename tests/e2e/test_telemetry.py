@@ -108,7 +108,7 @@ async def test_metrics_and_logs_arrive_as_well(tmp_path: Path) -> None:
 
     assert count == 1
     assert (log.trace_id, log.span_id) == (check.trace_id, check.span_id)
-    assert (stopping.logger, stopping.trace_id) == ("service.app", "")
+    assert (stopping.logger, stopping.trace_id) == ("service.serving", "")
     assert stopping.resource == check.resource
 
 

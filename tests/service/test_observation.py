@@ -25,7 +25,8 @@ from service.observation import JobObservation, PoolObservation
 from service.pools.errors import HTTPRequestError
 from service.pools.http import HTTPConnectionPool
 from service.scheduler import Scheduler
-from service.telemetry.instruments import DEFINITIONS, Instruments
+from service.telemetry.definitions import DEFINITIONS
+from service.telemetry.instruments import Instruments
 from service.telemetry.observers import Observers
 from service.telemetry.probe_instruments import PROBE_DEFINITIONS
 from service.telemetry.prometheus import metric_name

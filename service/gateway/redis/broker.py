@@ -24,7 +24,6 @@ from service.gateway.broker import Message
 from service.gateway.codes import internal_error
 from service.gateway.hub import Hub
 from service.gateway.idempotency import TTL_S
-from service.gateway.limited_log import LimitedLog
 from service.gateway.presence import PresentClient
 from service.gateway.protocol import encode_body
 from service.gateway.redis.connection import Argument, Reply
@@ -55,6 +54,7 @@ class RedisBroker:
     """Channels in Redis; an async context manager.
 
     Attributes:
+        address: Where Redis is, without secrets.
         redis_stats: What became of connections and commands.
         peers: The other processes on this Redis.
     """
@@ -83,12 +83,12 @@ class RedisBroker:
             stats: Where publications are counted.
             node: Name of this process.
         """
+        self.address: Final = str(settings.address)
         self.redis_stats = RedisStats()
         self._hub = hub
         self._position_ttl_ms = round(position_ttl_s * 1000)
         self._tracing = hub.tracing
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._keys = Keys(settings.prefix)
         topology = topology_of(settings.address, timeout_s=settings.timeout, clock=clock)
         options = LinkOptions(settings.timeout, settings.ping_interval, settings.max_backoff)
@@ -157,6 +157,16 @@ class RedisBroker:
     def waiting(self) -> int:
         """How many commands wait for their answers."""
         return len(self._router)
+
+    async def ping(self) -> None:
+        """Return once Redis has answered to commands, and messages come as well.
+
+        Raises:
+            CommandError: It did not, or they do not; says why.
+        """
+        await self._router.ping()
+        if fault := self._reception.fault:
+            raise CommandError("away", f"no messages come from the broker: {fault}")
 
     def on_gap(self, callback: Callable[[], None]) -> None:
         """Call back whenever publications may have been missed, once they come again."""
@@ -305,7 +315,7 @@ class RedisBroker:
             envelope = unseal(message)
         except EnvelopeError as error:
             self.redis_stats.unreadable += 1
-            self._log.write(logging.WARNING, "a message from Redis was left out: %s", error)
+            _LOG.warning("a message from Redis was left out: %s", error)
             return
         if envelope.event:
             self._hub.announce(channel, envelope.body)

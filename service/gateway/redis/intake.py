@@ -19,7 +19,6 @@ from redis.exceptions import ResponseError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection, reason_of
 from service.gateway.redis.link import Backoff, LinkOptions
 from service.gateway.redis.stats import RedisStats
@@ -112,7 +111,6 @@ class Intake:
         self._clock = clock
         self._backoff = backoff
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._connection: ServerConnection | None = None
         self._outgoing: list[tuple[str, Topic]] = []
         self._filled = asyncio.Event()
@@ -261,7 +259,7 @@ class Intake:
     def _look_whether_restored(self) -> None:
         if self.fault and not self._missing:
             if self.fault != _NOT_YET:
-                self._log.write(logging.INFO, "messages of the broker come again")
+                _LOG.info("messages of the broker come again")
             self.fault = ""
             self._backoff.reset()
             self._listener.restored()
@@ -272,7 +270,7 @@ class Intake:
         for topic in self.topics.values():
             topic.confirmed = False
         if self.fault != before:  # an attempt that failed like the last one is no news
-            self._log.write(logging.WARNING, "no messages from the broker: %s", self.fault)
+            _LOG.warning("no messages from the broker: %s", self.fault)
         self._listener.lost()
 
     async def _guard(self, connection: ServerConnection) -> None:

@@ -30,7 +30,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
-from service.gateway.limited_log import LimitedLog
+from service.errors import GatewatchError
 from service.gateway.redis.connection import FAILURES, Command, Reply, ServerConnection, reason_of
 from service.gateway.redis.scripts import SCRIPTS, Script
 from service.gateway.redis.stats import RedisStats
@@ -46,7 +46,7 @@ _READ_ONLY: Final = "-READONLY "
 """Redis before 7 wraps what a command of a script is refused with into an error of its own."""
 
 
-class CommandError(Exception):
+class CommandError(GatewatchError):
     """A command without success; ``reason`` is one of ``ERROR_REASONS``."""
 
     def __init__(self, reason: str, message: str) -> None:
@@ -146,7 +146,6 @@ class Link:
         clock: Clock,
         random: Random,
         stats: RedisStats,
-        log: LimitedLog,
     ) -> None:
         """Prepare a link; ``connect`` returns an open connection to the server."""
         self.fault = _NOT_YET
@@ -156,7 +155,6 @@ class Link:
         self._clock = clock
         self._backoff = Backoff(options.max_backoff_s, random)
         self._stats = stats
-        self._log = log
         self._queue: deque[Call] = deque()
         self._again: deque[Call] = deque()
         self._sent: deque[Call] = deque()
@@ -223,7 +221,7 @@ class Link:
     async def _serve(self, connection: ServerConnection) -> None:
         self._stats.connected += 1
         if self.fault != _NOT_YET:
-            self._log.write(logging.INFO, "the connection to the broker is there again")
+            _LOG.info("the connection to the broker is there again")
         self.fault = ""
         self._backoff.reset()
         self._heard_at = self._clock.monotonic()
@@ -287,7 +285,7 @@ class Link:
         before, self.fault = self.fault, reason_of(error, self._options.timeout_s)
         self._stats.reconnects += not before
         if self.fault != before:  # an attempt that failed like the last one is no news
-            self._log.write(logging.WARNING, "no connection to the broker: %s", self.fault)
+            _LOG.warning("no connection to the broker: %s", self.fault)
         while self._sent:
             self._sent.popleft().fail(
                 "lost", f"the connection was lost before the answer came: {self.fault}"

@@ -19,7 +19,6 @@ from alerts.clock import Clock
 from service.codec import JSONError, decode, encode
 from service.deadline import Deadline
 from service.gateway.codes import ProtocolError, internal_error
-from service.gateway.limited_log import LimitedLog
 from service.gateway.peers import Method, Result
 from service.gateway.redis.link import CommandError
 from service.gateway.redis.router import Router
@@ -69,7 +68,6 @@ class RedisPeers:
         self._publish = publish
         self._clock = clock
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._methods: Mapping[str, Method] = {}
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Queue[tuple[str, Result]]] = {}
@@ -175,7 +173,7 @@ class RedisPeers:
                 result = await self._methods[body["method"]](body["request"])
             except ProtocolError as error:
                 message = "%s, which another process was asked for, failed here: %s"
-                self._log.write(logging.WARNING, message, body["method"], error)
+                _LOG.warning(message, body["method"], error)
             except Exception:  # noqa: BLE001 - a fault of ours costs one request
                 _LOG.exception("a request of another process failed")
             else:

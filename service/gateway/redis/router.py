@@ -13,7 +13,6 @@ from redis.exceptions import AskError, MovedError, ResponseError
 
 from alerts.clock import Clock
 from service.deadline import Deadline
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import FAILURES, Argument, RedisConnection, Reply
 from service.gateway.redis.link import (
     Call,
@@ -70,7 +69,6 @@ class Router:
         self._clock = clock
         self._random = random
         self._stats = stats
-        self._log = LimitedLog(_LOG, clock)
         self._max_posted = max_waiting * _POSTED_ABOVE
         self._room = asyncio.Semaphore(max_waiting)
         self._links: dict[str, Link] = {}
@@ -144,6 +142,15 @@ class Router:
             self._room.release()
             self._roundtrip.record(self._clock.monotonic() - began)
 
+    async def ping(self) -> None:
+        """Return once each server that has channels has answered.
+
+        Raises:
+            CommandError: One did not; says why.
+        """
+        partitions = {self._topology.node(number): number for number in range(PARTITIONS)}
+        await asyncio.gather(*(self.call(each, "PING") for each in partitions.values()))
+
     def ask(
         self, partition: int, *arguments: Argument, script: Script | None = None
     ) -> asyncio.Future[Reply]:
@@ -188,7 +195,6 @@ class Router:
                 clock=self._clock,
                 random=self._random,
                 stats=self._stats,
-                log=self._log,
             )
             link.start()
         return link
@@ -227,7 +233,7 @@ class Router:
         try:
             await self._topology.refresh()
         except FAILURES as error:
-            self._log.write(logging.WARNING, "who has which channels is not known: %s", error)
+            _LOG.warning("who has which channels is not known: %s", error)
             return
         used = {self._topology.node(partition) for partition in range(PARTITIONS)}
         for node in self._links.keys() - used:
@@ -250,5 +256,5 @@ class Router:
 
     def _counted(self, error: CommandError) -> CommandError:
         self._stats.errors[error.reason] += 1
-        self._log.write(logging.WARNING, "a command of the broker failed: %s", error)
+        _LOG.warning("a command of the broker failed: %s", error)
         return error

@@ -108,7 +108,6 @@ class _Securing(_Judging):
 
 def _push(settings: PushProbeSettings, making: _Making) -> Probe:
     silence_s = settings.max_silence or 2 * making.interval_s
-    making.parts.inbox.expect(making.name, settings.token.get_secret_value())
     return PushProbe(making.name, making.parts.inbox, max_silence_s=silence_s)
 
 

@@ -10,7 +10,7 @@ from alerts.rules.file import CHECK_RULES, load_rules
 from alerts.rules.model import AlertingDefinition
 from alerts.rules.unit_tests import run_rule_tests
 from alerts.series.store import SeriesStore
-from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.probe_instruments import PROBE_DEFINITIONS
 from service.telemetry.prometheus import metric_name
 

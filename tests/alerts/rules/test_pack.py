@@ -16,7 +16,7 @@ from alerts.series.labels import Labels
 from alerts.series.store import SeriesStore
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
 from alerts.telemetry import AlertsTelemetry
-from service.telemetry.instruments import DEFINITIONS
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.prometheus import metric_name
 from tests.support.alerts import START_MS, Notified
 

@@ -28,6 +28,20 @@ def test_servers_and_database_are_read(url, arrangement, endpoints, database):
     assert address.tls is url.startswith("rediss")
 
 
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://user:hidden@host/2", "redis://host:6379"),
+        ("rediss+sentinel://:hidden@a,b:5/main", "rediss+sentinel://a:26379,b:5/main"),
+        ("redis+cluster://:hidden@a:1,b", "redis+cluster://a:1,b:6379"),
+        ("unix://user:hidden@/run/redis.sock", "unix:///run/redis.sock"),
+    ],
+)
+def test_an_address_is_shown_without_its_login(url, shown):
+    """What people read has servers and master, and no secret."""
+    assert str(parse_redis_url(url)) == shown
+
+
 def test_logins_and_files_are_read():
     """Those of the servers stand before the host, those of sentinels behind the question mark."""
     address = parse_redis_url(

@@ -53,6 +53,7 @@ def configured(house: WatchedHouse, settings: HealthSettings) -> ConfiguredCheck
         settings,
         built_in=[Check("own", SwitchedProbe())],
         build=build,
+        expect=lambda settings: None,
         forget=house.recorder.forget,
         known={},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,7 +12,8 @@ import aiohttp
 import pytest
 
 from service.app import App
-from tests.support.app import running_app
+from service.errors import ConfigurationError
+from tests.support.app import app_settings, running_app
 
 CHECKS = [
     {"name": "nightly backup", "push": {"token": "hush-one", "max_silence": "1d"}},
@@ -106,3 +108,36 @@ async def test_a_report_that_makes_no_sense_says_so(tmp_path, query, error):
 
     assert status == 400
     assert body["error"].startswith(error)
+
+
+async def test_a_reload_that_fails_leaves_tokens_and_reports_as_they_are(tmp_path):
+    """Only one that succeeds has new tokens, and forgets checks that wait for no report now."""
+    sections: dict[str, Any] = {"health": {"checks": CHECKS}}
+    rules = tmp_path / "rules.yaml"
+    settings = app_settings(tmp_path, **sections)
+    renewed: list[dict[str, Any]] = [
+        {"name": "nightly backup", "http": {"url": "http://127.0.0.1:9/"}},
+        {"name": "other", "push": {"token": "hush-three"}},
+    ]
+    later = app_settings(tmp_path, health={"checks": renewed}, alerts={"rule_files": (str(rules),)})
+    app = App(settings, environment={}, log_stream=io.StringIO(), reread=lambda: later)
+    backup, other = "/health/push/nightly%20backup", "/health/push/other"
+    async with app, aiohttp.ClientSession(app.operations_url) as client:
+        rules.write_text("groups: 1")
+        with pytest.raises(ConfigurationError):
+            await app.reload()
+        failed = [
+            (await post(client, backup))[0],
+            (await post(client, other, "hush-two"))[0],
+            (await post(client, other, "hush-three"))[0],
+        ]
+        rules.write_text("groups: []")
+        await app.reload()
+        succeeded = [
+            (await post(client, backup))[0],
+            (await post(client, other, "hush-two"))[0],
+            (await post(client, other, "hush-three"))[0],
+        ]
+
+    assert failed == [200, 200, 401]
+    assert succeeded == [401, 401, 200]

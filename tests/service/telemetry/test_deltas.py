@@ -11,13 +11,10 @@ from opentelemetry.sdk.resources import Resource
 
 from alerts.clock import ManualClock
 from service.telemetry.collection import Collection
+from service.telemetry.definitions.check_metrics import PROBE_SUCCESS
+from service.telemetry.definitions.gateway_metrics import CHANNEL_COUNT, MESSAGE_DELIVERED
+from service.telemetry.definitions.job_metrics import JOB_DURATION
 from service.telemetry.deltas import DeltaMetrics
-from service.telemetry.instruments import (
-    CHANNEL_COUNT,
-    JOB_DURATION,
-    MESSAGE_DELIVERED,
-    PROBE_SUCCESS,
-)
 from service.telemetry.observers import Observers
 
 

@@ -9,7 +9,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from alerts.clock import ManualClock
 from service.telemetry.collection import Collection
-from service.telemetry.instruments import JOB_DURATION, MESSAGE_LATENCY
+from service.telemetry.definitions.gateway_metrics import MESSAGE_LATENCY
+from service.telemetry.definitions.job_metrics import JOB_DURATION
 
 
 def trace_of(number: int, *, sampled: bool = True) -> SpanContext:

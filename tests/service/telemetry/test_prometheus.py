@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
 from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.trace import TracerProvider
 
-from service.telemetry import instruments
+from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.exposition import OPENMETRICS_TEXT, PROMETHEUS_TEXT, negotiate, render
 from service.telemetry.prometheus import (
     SampleName,
@@ -71,8 +71,7 @@ def test_names_follow_the_compatibility_rules(name, unit, counter, expected):
 def test_our_own_names_are_all_different():
     """No two instruments of the service share a Prometheus name."""
     names = [
-        metric_name(item.name, item.unit, counter=item.kind == "counter")
-        for item in instruments.DEFINITIONS
+        metric_name(item.name, item.unit, counter=item.kind == "counter") for item in DEFINITIONS
     ]
 
     assert len(names) == len(set(names))

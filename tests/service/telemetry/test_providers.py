@@ -24,8 +24,8 @@ from alerts.series.labels import Labels
 from alerts.series.matchers import Matcher, MatchOp
 from alerts.series.store import SeriesStore
 from service.config.settings import Settings
+from service.telemetry.definitions.gateway_metrics import CHANNEL_COUNT
 from service.telemetry.exposition import PROMETHEUS_TEXT, render
-from service.telemetry.instruments import CHANNEL_COUNT
 from service.telemetry.providers import Telemetry
 from service.telemetry.spans import FinishedSpans
 from tests.support.app import labels, readings

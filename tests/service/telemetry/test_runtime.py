@@ -14,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from alerts.clock import ManualClock, Timer
-from service.telemetry.instruments import EVENT_LOOP_LAG, GC_PAUSE
+from service.telemetry.definitions.process_metrics import EVENT_LOOP_LAG, GC_PAUSE
 from service.telemetry.local_histograms import LocalHistogram
 from service.telemetry.observers import Observers
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader

@@ -13,13 +13,10 @@ from service.config.settings import Settings
 from service.config.telemetry_settings import TelemetrySettings
 from service.errors import ConfigurationError
 from service.telemetry.checking import telemetry_problems
-from service.telemetry.instruments import (
-    CONNECTION_CLOSED,
-    JOB_DURATION,
-    MESSAGE_LATENCY,
-    POOL_ERRORS,
-    PROBE_SUCCESS,
-)
+from service.telemetry.definitions.check_metrics import PROBE_SUCCESS
+from service.telemetry.definitions.gateway_metrics import CONNECTION_CLOSED, MESSAGE_LATENCY
+from service.telemetry.definitions.job_metrics import JOB_DURATION
+from service.telemetry.definitions.pool_metrics import POOL_ERRORS
 from service.telemetry.providers import Telemetry
 from tests.support.app import Readings, labels, readings
 

@@ -16,7 +16,6 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from alerts.clock import ManualClock
-from service.gateway.limited_log import LimitedLog
 from service.gateway.redis.connection import Command
 from service.gateway.redis.link import Call, CommandError, Link, LinkOptions
 from service.gateway.redis.scripts import PUBLISH, SCRIPTS
@@ -68,7 +67,6 @@ class World:
             clock=self.clock,
             random=Random(1),
             stats=self.stats,
-            log=LimitedLog(logging.getLogger("test"), self.clock),
         )
 
     @property
@@ -266,7 +264,7 @@ async def test_a_master_that_was_demoted_is_left(error):
 
 async def test_an_absence_is_told_once_and_its_end_as_well(caplog):
     """Not at every attempt; and why, in words."""
-    caplog.set_level(logging.INFO, "test")
+    caplog.set_level(logging.INFO, "service.gateway.redis.link")
     async with World() as world:
         world.reachable = False
         await world.reply(RedisConnectionError("gone"))

@@ -9,7 +9,7 @@ from service.health.pushes import PushInbox
 
 def made(clock: ManualClock) -> tuple[PushInbox, PushProbe]:
     inbox = PushInbox(clock)
-    inbox.expect("backup", "hush")
+    inbox.expect({"backup": "hush"})
     return inbox, PushProbe("backup", inbox, max_silence_s=60.0)
 
 
@@ -61,11 +61,11 @@ async def test_reports_stay_when_a_check_changes_and_go_when_it_goes():
     inbox.put("backup", success=True)
     inbox.put("other", success=True)
     await clock.advance(5.0)
-    inbox.expect("backup", "new")
+    inbox.expect({"backup": "new", "other": "quiet"})
 
     assert inbox.last("other") is None
     assert inbox.silent_for_s("backup") == 5.0
     assert (inbox.accepts("backup", "new"), inbox.accepts("backup", "hush")) == (True, False)
-    inbox.forget("backup")
+    inbox.expect({"other": "quiet"})
     assert inbox.last("backup") is None
     assert not inbox.accepts("backup", "new")
