@@ -34,8 +34,8 @@ _RATIO_SAMPLERS: Final = frozenset({"traceidratio", "parentbased_traceidratio"})
 class HashedResource(Resource):
     """A resource that knows its hash.
 
-    The exporters group spans and log records by resource. The SDK's hash is that of its JSON, made
-    again for each of them, which is a fifth of what their encoding costs.
+    The exporter of logs groups records by resource. The SDK's hash is that of its JSON, which it
+    makes again for each of them.
     """
 
     def __init__(self, resource: Resource) -> None:

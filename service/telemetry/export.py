@@ -24,7 +24,6 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk._logs import LogRecordProcessor, ReadableLogRecord, ReadWriteLogRecord
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.trace import Status
 
 T = TypeVar("T")
 Signal = Literal["traces", "metrics", "logs"]
@@ -223,7 +222,7 @@ class QueueSpanProcessor(SpanProcessor):
         """Put the span into the queue, if it is sampled."""
         context = span.context
         if context is not None and context.trace_flags.sampled:
-            self._queue.put(_with_encodable_status(span))
+            self._queue.put(span)
 
     def shutdown(self) -> None:
         """Do nothing: whoever owns the queue closes it, within a deadline."""
@@ -267,27 +266,6 @@ class QueueLogProcessor(LogRecordProcessor):
 def _encodable(text: str) -> str:
     """Return a text without the lone surrogates that JSON and headers bring.
 
-    The exporters leave out an attribute that has one; for any other text the whole batch is lost.
+    The exporter leaves out an attribute that has one; for the message it loses the whole batch.
     """
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _with_encodable_status(span: ReadableSpan) -> ReadableSpan:
-    """Return the span, or a copy where the text of its status cannot be sent as it is."""
-    description = span.status.description
-    if description is None or _encodable(description) == description:
-        return span
-    return ReadableSpan(
-        name=span.name,
-        context=span.context,
-        parent=span.parent,
-        resource=span.resource,
-        attributes=span.attributes,
-        events=span.events,
-        links=span.links,
-        kind=span.kind,
-        status=Status(span.status.status_code, _encodable(description)),
-        start_time=span.start_time,
-        end_time=span.end_time,
-        instrumentation_scope=span.instrumentation_scope,
-    )
