@@ -5,6 +5,8 @@ BIN := .venv/bin
 CODE := service alerts tests benchmarks
 TEXTS := README.md CHANGELOG.md CONTRIBUTING.md docs
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
+# Compiled once: tests start the command hundreds of times.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run demo test lint format bench e2e clean
 

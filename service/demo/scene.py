@@ -95,6 +95,11 @@ def write_settings(directory: Path, scene: Scene) -> Settings:
                 ]
             },
             "telemetry": {"collect_interval": "1s", "log_level": "error"},
-            "alerts": {"rule_files": [str(rules)], "alertmanager_config": routes},
+            "alerts": {
+                "rule_files": [str(rules)],
+                "alertmanager_config": routes,
+                # A shipped rule about checks would tell of the shop as well.
+                "default_rules": False,
+            },
         }
     )

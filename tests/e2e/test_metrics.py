@@ -114,7 +114,7 @@ async def test_every_part_is_measured_and_the_shipped_rules_find_what_they_read(
 
     missing = {part: set(names.split()) - families.keys() for part, names in PARTS.items()}
     assert missing == {part: set() for part in PARTS}
-    assert len(needs) == 14
+    assert len(needs) == 15
     samples = [sample for family in plain.values() for sample in family.samples]
     for metric, labels in needs.items():
         found = [set(sample[1]) for sample in samples if sample[0] == metric]

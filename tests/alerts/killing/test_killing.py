@@ -171,5 +171,5 @@ async def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
     lives: dict[str, list[str]] = {}
     for event in reversed(page.events):
         lives.setdefault(event.labels["name"], []).append(event.kind.value)
-    assert count >= 10
+    assert count > AT_A_TIME  # so kills came to all parts of a story
     assert lives == {f"A{number}": ["firing", "resolved"] for number in range(count)}
