@@ -21,6 +21,7 @@ from alerts.storage.history import EventKind, History
 from tests.support.webhook import Answer, WebhookReceiver, webhook_receiver
 
 KILLS: Final = 50
+STORIES: Final = 10
 LONGEST_LIFE_S: Final = 0.25
 AT_A_TIME: Final = 6
 RULES: Final = """\
@@ -141,8 +142,9 @@ async def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
         (tmp_path / "routes.yaml").write_text(ROUTES % hook.url)
         await process.start()
         async with asyncio.timeout(100):
-            while kills < KILLS or stories:
-                while kills < KILLS and len(stories) < AT_A_TIME:
+            # A slow machine gets less done in a life, and so has more of them.
+            while (trying := kills < KILLS or count < STORIES) or stories:
+                while trying and len(stories) < AT_A_TIME:
                     stories.append(Story(f"A{count}", is_posted=count % 3 == 2))
                     count += 1
                 if random.random() < 0.2:
@@ -150,7 +152,7 @@ async def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
                 stories = await go_on(stories, hook, process, http)
                 # The moment of the kill is what is tried out, nothing waits for it.
                 await asyncio.sleep(random.uniform(0, LONGEST_LIFE_S))
-                if kills < KILLS:
+                if trying:
                     process.kill()
                     kills += 1
                     await process.start()
@@ -171,5 +173,5 @@ async def test_fifty_kills_lose_nothing(tmp_path: Path) -> None:
     lives: dict[str, list[str]] = {}
     for event in reversed(page.events):
         lives.setdefault(event.labels["name"], []).append(event.kind.value)
-    assert count > AT_A_TIME  # so kills came to all parts of a story
+    assert count >= STORIES
     assert lives == {f"A{number}": ["firing", "resolved"] for number in range(count)}
