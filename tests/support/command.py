@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.cli import main
-from tests.support.process import Ended, run_command
+from tests.support.process import run_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +22,12 @@ class Outcome:
     err: str
 
 
-def gatewatch(*arguments: str, directory: Path, environ: Mapping[str, str] | None = None) -> Ended:
+def gatewatch(
+    *arguments: str, directory: Path, environ: Mapping[str, str] | None = None
+) -> Outcome:
     """Run ``gatewatch`` in a directory, with nothing of our settings in its environment."""
-    return asyncio.run(run_command(*arguments, directory=directory, environ=environ))
+    ended = asyncio.run(run_command(*arguments, directory=directory, environ=environ))
+    return Outcome(ended.code, ended.out, ended.err)
 
 
 def gatewatch_inside(*arguments: str, directory: Path) -> Outcome:

@@ -136,8 +136,8 @@ def _run(
     for number, connection in ((1, out), (2, err)):
         os.dup2(connection.fileno(), number)
         connection.close()
-    sys.stdout = sys.__stdout__ = os.fdopen(1, "w", closefd=False)
-    sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1, closefd=False)
+    sys.stdout = os.fdopen(1, "w", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environ)

@@ -186,9 +186,7 @@ async def serving(
 ) -> AsyncIterator[GatewatchProcess]:
     """Run ``gatewatch serve`` in a directory until the end of the block; it never outlives it."""
     config = write_settings(directory, settings or {})
-    process = await start_command(
-        "serve", "--config", config, directory=directory, environ=environ
-    )
+    process = await start_command("serve", "--config", config, directory=directory, environ=environ)
     async with aiohttp.ClientSession() as http:
         running = GatewatchProcess(process, http)
         try:
