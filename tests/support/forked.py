@@ -15,6 +15,7 @@ import multiprocessing
 import os
 import pkgutil
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
@@ -142,8 +143,10 @@ def _run(
     os.environ.clear()
     os.environ.update(environ)
     sys.argv = ["gatewatch", *arguments]
-    try:
-        sys.exit(main(arguments))
-    finally:
-        # A process that multiprocessing started leaves them out.
-        atexit._run_exitfuncs()
+    code = main(arguments)
+    # The end of an interpreter, in its order; multiprocessing would wait for threads once more.
+    threading._shutdown()  # type: ignore[attr-defined]  # what the interpreter calls
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
