@@ -177,7 +177,7 @@ class _Loader(yaml.SafeLoader):
 def _compose(text: str) -> yaml.Node | None:
     """Return the nodes of the first document; None when there is none."""
     if yaml.__with_libyaml__:
-        # Ten times as quick; where it finds fault, PyYAML's own parser finds better words.
+        # Several times as quick; where it finds fault, PyYAML's own parser finds better words.
         with suppress(yaml.YAMLError):
             return _first_node(yaml.CSafeLoader(text))
     return _first_node(yaml.SafeLoader(text))
