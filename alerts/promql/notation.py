@@ -16,6 +16,7 @@ from typing import Final
 
 from alerts.durations import parse_duration
 from alerts.errors import AlertsError
+from alerts.escapes import resolve_escapes
 from alerts.promql.native import NativeHistogram
 from alerts.series.bits import STALE
 from alerts.series.labels import METRIC_NAME, Labels
@@ -42,21 +43,6 @@ _HISTOGRAMS: Final = re.compile(
     r"\{\{(?P<start>[^{}]*)\}\}(?:(?P<sign>[-+])\{\{(?P<step>[^{}]*)\}\})?"
     r"(?:x(?P<times>[0-9]+))?(?=[ \t\r\n]|$)",
     re.ASCII,
-)
-_ESCAPES: Final = {
-    "a": "\a",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-    "v": "\v",
-    "\\": "\\",
-    "'": "'",
-    '"': '"',
-}
-_ESCAPE: Final = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.))", re.DOTALL
 )
 
 
@@ -291,25 +277,4 @@ def unquote(text: str) -> str:
     """
     if "\\" not in text:
         return text
-    pieces: list[bytes] = []
-    position = 0
-    for found in _ESCAPE.finditer(text):
-        pieces.append(text[position : found.start()].encode())
-        position = found.end()
-        pieces.append(_unescaped(found))
-    pieces.append(text[position:].encode())
-    return b"".join(pieces).decode(errors="replace")
-
-
-def _unescaped(found: re.Match[str]) -> bytes:
-    byte, short, long, octal, letter = found.groups()
-    if byte:
-        return bytes([int(byte, 16)])
-    if octal and int(octal, 8) <= 0xFF:
-        return bytes([int(octal, 8)])
-    code = short or long
-    if code and int(code, 16) <= 0x10FFFF and not 0xD800 <= int(code, 16) <= 0xDFFF:
-        return chr(int(code, 16)).encode()
-    if letter in _ESCAPES:
-        return _ESCAPES[letter].encode()
-    raise ValueError(f"{found[0]} is no escape")
+    return resolve_escapes(text, quotes="'\"").decode(errors="replace")

@@ -8,19 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_ESCAPES: Final = {
-    "a": "\a",
-    "b": "\b",
-    "f": "\f",
-    "n": "\n",
-    "r": "\r",
-    "t": "\t",
-    "v": "\v",
-    "\\": "\\",
-}
-_ESCAPE: Final = re.compile(
-    r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{3})|(.)|)", re.DOTALL
-)
+from alerts.escapes import resolve_escapes
+
 _INTEGER: Final = re.compile(
     r"[-+]?(?:0[xX](?:_?[0-9a-fA-F])+|0[bB](?:_?[01])+|0[oO](?:_?[0-7])+|0(?:_?[0-7])*"
     r"|[1-9](?:_?[0-9])*)"
@@ -65,30 +54,7 @@ def unquote_char(text: str) -> int:
 def _unescaped(text: str, quote: str) -> str:
     if "\\" not in text:
         return text
-    pieces: list[bytes] = []
-    position = 0
-    for found in _ESCAPE.finditer(text):
-        pieces.append(text[position : found.start()].encode("utf-8", "surrogatepass"))
-        position = found.end()
-        pieces.append(_escaped(found, quote))
-    pieces.append(text[position:].encode("utf-8", "surrogatepass"))
-    return b"".join(pieces).decode("utf-8", "surrogateescape")
-
-
-def _escaped(found: re.Match[str], quote: str) -> bytes:
-    byte, short, long, octal, letter = found.groups()
-    if byte:
-        return bytes([int(byte, 16)])
-    if octal and int(octal, 8) <= 0xFF:
-        return bytes([int(octal, 8)])
-    code = short or long
-    if code and int(code, 16) <= 0x10FFFF and not 0xD800 <= int(code, 16) <= 0xDFFF:
-        return chr(int(code, 16)).encode()
-    if letter in _ESCAPES:
-        return _ESCAPES[letter].encode()
-    if letter == quote:
-        return quote.encode()
-    raise ValueError(f"{found[0]} is no escape")
+    return resolve_escapes(text, quotes=quote).decode("utf-8", "surrogateescape")
 
 
 def parse_number(text: str) -> tuple[int | None, float | None, bool]:
