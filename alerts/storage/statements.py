@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Table
@@ -12,6 +13,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 T = TypeVar("T")
 BATCH: Final = 500
 """Rows of one statement: between statements the event loop gets its turn."""
+
+_UPSERTED: Final = 100
+"""Rows of one upsert: with 500 the loop would be held for ten milliseconds and more."""
 
 _Insert = sqlite.Insert | postgresql.Insert
 _INSERT: Final[Mapping[str, Callable[[Table], _Insert]]] = {
@@ -27,27 +31,31 @@ def in_batches(rows: Sequence[T], size: int = BATCH) -> Iterator[Sequence[T]]:
 
 
 async def upsert(
-    connection: AsyncConnection, table: Table, rows: Sequence[Mapping[str, Any]]
+    connection: AsyncConnection, table: Table, rows: Iterable[Mapping[str, Any]]
 ) -> None:
     """Insert rows, or replace those that are there by the same primary key.
+
+    Rows are asked for as they are written, some at a time; the event loop gets its turn between.
 
     Args:
         connection: Inside a transaction.
         table: Where to; every row names all its columns.
-        rows: Few enough for one statement, see ``in_batches``.
+        rows: Any number.
     """
-    if not rows:
+    left = iter(rows)
+    batch = list(islice(left, _UPSERTED))
+    if not batch:
         return
     key = [column.name for column in table.primary_key]
     statement = _INSERT[connection.dialect.name](table)
-    await connection.execute(
-        statement.on_conflict_do_update(
-            index_elements=key,
-            set_={
-                column.name: statement.excluded[column.name]
-                for column in table.columns
-                if column.name not in key
-            },
-        ),
-        rows,
+    replacing = statement.on_conflict_do_update(
+        index_elements=key,
+        set_={
+            column.name: statement.excluded[column.name]
+            for column in table.columns
+            if column.name not in key
+        },
     )
+    while batch:
+        await connection.execute(replacing, batch)
+        batch = list(islice(left, _UPSERTED))

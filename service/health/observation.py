@@ -7,7 +7,7 @@ from typing import Final
 
 from alerts.storage.check_periods import StateTimes
 from service.health.monitor import HealthMonitor
-from service.health.recorder import HealthRecorder
+from service.health.recorder import MEASURED_WINDOWS, HealthRecorder
 from service.health.snapshot import CheckSnapshot
 from service.telemetry.definitions import check_metrics
 from service.telemetry.observers import Observers
@@ -19,9 +19,6 @@ from service.telemetry.probe_instruments import (
 )
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
-
-UPTIME_WINDOWS: Final = ("24h", "30d")
-"""The windows whose uptime is a metric; answers have more, see ``recorder.WINDOWS_S``."""
 
 _HTTP_STATUS: Final = "http.response.status_code"
 
@@ -89,7 +86,7 @@ class UptimeObservation:
         uptimes = self._recorder.uptimes  # replaced, never changed
         for check in self._monitor.checks():
             windows = uptimes.get(check.name, {})
-            for window in UPTIME_WINDOWS:
+            for window in MEASURED_WINDOWS:
                 uptime = windows.get(window, StateTimes()).uptime
                 if uptime is not None:
                     yield uptime, {**labels_of(check), "window": window}
