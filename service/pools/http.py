@@ -33,6 +33,7 @@ from service.pools.http_tracing import (
     shown_url,
 )
 from service.pools.lookups import LookupResolver, Lookups
+from service.pools.redirects import guarded_redirects
 from service.pools.request_record import CURRENT_RECORD, RequestRecord, request_phases
 from service.telemetry.instruments import Instruments
 from service.telemetry.local_histograms import SeriesTable
@@ -241,14 +242,17 @@ class HTTPConnectionPool:
             data: Request body.
             timeout_s: Seconds for everything, from asking for a connection to the last byte of
                 the body; unset: the pool's timeout.
-            allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
+            allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects; ``headers`` and ``data`` do
+                not follow to another origin, see ``service.pools.redirects``.
             disclosure: What it tells of itself.
             route: How the connection is made.
 
         Raises:
             HTTPRequestError: No answer, or the pool is closed.
         """
-        exchange = self._exchange(method, url, disclosure=disclosure, own_headers=headers)
+        exchange = self._exchange(
+            method, url, disclosure=disclosure, own_headers=headers, sends_body=bool(data)
+        )
         session = self._opened(exchange, route)
         endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
         self.stats.requests += 1
@@ -306,6 +310,7 @@ class HTTPConnectionPool:
         *,
         disclosure: Disclosure,
         own_headers: Mapping[str, str] | None,
+        sends_body: bool,
     ) -> Exchange:
         try:
             parsed = URL(url)
@@ -320,6 +325,7 @@ class HTTPConnectionPool:
             self._clock.monotonic(),
             disclosure=disclosure,
             own_headers=own_headers,
+            sends_body=sends_body,
         )
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise exchange.fail(
@@ -369,6 +375,7 @@ class HTTPConnectionPool:
                 signals.trace_config(),
                 request_spans(self._tracer_provider),
                 own_words(),
+                guarded_redirects(),
                 *([request_phases()] if fresh else []),
             ],
         )

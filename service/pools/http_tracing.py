@@ -95,6 +95,7 @@ class Exchange:
         waited_s: How long it waited for a connection because a limit was reached.
         disclosure: What it tells.
         own_headers: The headers its caller gave it, by name in lower case.
+        sends_body: Whether its caller gave it a body.
         record: Where to note its phases; None: nowhere.
     """
 
@@ -106,6 +107,7 @@ class Exchange:
         "own_headers",
         "queued",
         "record",
+        "sends_body",
         "started",
         "status",
         "url",
@@ -120,9 +122,11 @@ class Exchange:
         *,
         disclosure: Disclosure = USUAL,
         own_headers: Mapping[str, str] | None = None,
+        sends_body: bool = False,
     ) -> None:
         self.disclosure = disclosure
         self.own_headers = {name.lower(): value for name, value in (own_headers or {}).items()}
+        self.sends_body = sends_body
         self.method = method.upper()
         self.url = url
         self.started = started
