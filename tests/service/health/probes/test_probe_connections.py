@@ -9,6 +9,8 @@ from service.health.checks import Check, run_check
 from service.health.probes.connections import ConnectionsProbe
 from service.pools.websocket import QueueSpread
 
+SPREAD = QueueSpread(0, 30, 40)
+
 
 @dataclass(frozen=True)
 class Report:
@@ -19,7 +21,7 @@ class Report:
     queued_bytes: int = 70
     largest_queue_bytes: int = 40
     large_queues: int = 1
-    queues: QueueSpread = QueueSpread(0, 30, 40)
+    queues: QueueSpread = SPREAD
 
 
 class Sweep:
