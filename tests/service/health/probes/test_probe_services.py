@@ -191,7 +191,11 @@ async def test_a_real_redis_with_tls(tmp_path):
     }
     with RedisServer("--requirepass", "hush", keep_data=False) as real:
         async with behind_tls(real.port, certificates.strict_server()) as port:
-            given = {"url": f"rediss://127.0.0.1:{port}/1", "password": "hush", "tls": tls}
+            given: dict[str, object] = {
+                "url": f"rediss://127.0.0.1:{port}/1",
+                "password": "hush",
+                "tls": tls,
+            }
             good = await run_once("redis", given, conditions=["[CERTIFICATE_EXPIRATION] > 1h"])
             wrong = await run_once("redis", {**given, "password": "other"})
             name = await run_once("redis", {**given, "tls": {**tls, "server_name": "else.test"}})
