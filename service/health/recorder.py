@@ -261,11 +261,17 @@ class HealthRecorder:
         if window_s <= self._retention.results_s:
             runs, found = await self._history.quantiles(name, since_ms, tuple(SHARES.values()))
             return Latency(runs, dict(zip(SHARES, found, strict=False)), is_exact=True)
-        counts = await self._history.periods.durations(since_ms, now_ms, name)
+        periods = self._history.periods
+        counts = await periods.durations(since_ms, now_ms, name)
+        times = (await periods.totals(since_ms, now_ms, check_name=name)).get(name, StateTimes())
         told = {each: counts.quantile(share) for each, share in SHARES.items()}
         return Latency(
             counts.total,
-            {each: seconds for each, seconds in told.items() if seconds is not None},
+            {
+                each: min(max(seconds, times.duration_min_s), times.duration_max_s)
+                for each, seconds in told.items()
+                if seconds is not None
+            },
             is_exact=False,
         )
 

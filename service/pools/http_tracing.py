@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -191,9 +193,16 @@ class Exchange:
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return f"the name does not resolve: {error.os_error.strerror or error.os_error}"
         if isinstance(error, aiohttp.ClientConnectorError):
-            return f"no connection: {error.os_error}"
+            return f"no connection: {_said(error.os_error)}"
         kind = type(error).__name__
         return kind if self.secret_path else f"{kind}: {error}"[:300]
+
+
+def _said(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's own repeat the address."""
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error)
+    return os.strerror(error.errno)
 
 
 def request_spans(tracer_provider: TracerProvider) -> aiohttp.TraceConfig:
