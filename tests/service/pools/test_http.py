@@ -95,7 +95,7 @@ async def test_a_text_that_is_no_http_url_is_refused(pool, url):
 
 async def test_a_refused_connection_is_reported_as_such(pool, unused_tcp_port):
     """Nobody listens there: the reason is `connect`, and the pool counts it."""
-    with pytest.raises(HTTPRequestError, match="no connection: Connection refused$") as caught:
+    with pytest.raises(HTTPRequestError, match=r"no connection: Connection refused$") as caught:
         await pool.fetch("GET", f"http://127.0.0.1:{unused_tcp_port}/")
 
     assert caught.value.reason is HTTPFailure.CONNECT
