@@ -15,13 +15,11 @@ from sqlalchemy import Table, delete, func, insert, select
 from alerts.storage.check_periods import CheckPeriod, CheckPeriods, save_periods_in
 from alerts.storage.database import Database
 from alerts.storage.duration_counts import rank_of
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import CHECK_CHANGE, CHECK_RESULT, CHECK_STATE
 
 _OLD: Final = 2_000
 """Rows that are deleted in one transaction."""
-_CHANGES: Final = 100
-"""Changes that one statement stores: between statements the event loop gets its turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +118,12 @@ class CheckHistory:
         if not news:
             return
         async with self._database.transaction() as connection:
-            await upsert(connection, CHECK_STATE, map(_state_row, news.states))
+            await upsert(connection, CHECK_STATE, map(as_row, news.states))
             await upsert(connection, CHECK_RESULT, map(_result_row, news.results))
-            for changes in in_batches(news.changes, _CHANGES):
-                await connection.execute(insert(CHECK_CHANGE), list(map(_change_row, changes)))
+            for changes in in_batches(news.changes):
+                await connection.execute(
+                    insert(CHECK_CHANGE), [as_row(change) for change in changes]
+                )
             await save_periods_in(connection, news.periods)
 
     async def states(self) -> dict[str, SavedState]:
@@ -247,35 +247,5 @@ class CheckHistory:
                 return deleted
 
 
-# Written out, as ``asdict`` takes longer than all the rest of storing a row.
-def _state_row(state: SavedState) -> dict[str, Any]:
-    return {
-        "check_name": state.check_name,
-        "state": state.state,
-        "since_ms": state.since_ms,
-        "failures": state.failures,
-        "successes": state.successes,
-        "last_at_ms": state.last_at_ms,
-    }
-
-
 def _result_row(result: SavedResult) -> dict[str, Any]:
-    return {
-        "check_name": result.check_name,
-        "at_ms": result.at_ms,
-        "success": int(result.success),
-        "state": result.state,
-        "duration_s": result.duration_s,
-        "error_type": result.error_type,
-        "reason": result.reason,
-    }
-
-
-def _change_row(change: SavedChange) -> dict[str, Any]:
-    return {
-        "check_name": change.check_name,
-        "at_ms": change.at_ms,
-        "before": change.before,
-        "after": change.after,
-        "reason": change.reason,
-    }
+    return {**as_row(result), "success": int(result.success)}
