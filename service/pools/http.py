@@ -409,17 +409,25 @@ class HTTPConnectionPool:
                 trace_request_ctx=exchange,
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            if self._closed:
-                failed = exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool was closed")
-            else:
-                failed = exchange.translate(error)
-            raise failed from exchange.shown_cause(error)
+            # Not by way of a variable: the error would hold the frame that holds the error, and
+            # with it the whole request, until the garbage is collected.
+            raise self._failure(exchange, error) from exchange.shown_cause(error)
         finally:
             CURRENT_RECORD.reset(recording)
         if route.record is not None and response.version is not None:
             route.record.http_version = f"{response.version.major}.{response.version.minor}"
         exchange.status = response.status
         return response
+
+    def _failure(self, exchange: Exchange, error: BaseException) -> HTTPRequestError:
+        # The frames of the libraries that connect hold the errors that hold them.
+        if isinstance(error, aiohttp.ClientConnectorError):
+            error.os_error.with_traceback(None)
+        if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
+            error.with_traceback(None)
+        if self._closed:
+            return exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool was closed")
+        return exchange.translate(error)
 
     def _finish(self, exchange: Exchange, endpoint: EndpointStats) -> None:
         """Count how an exchange ended and record how long it took."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
@@ -396,3 +398,21 @@ async def test_a_body_follows_within_an_origin(pool):
         await runner.cleanup()
 
     assert requests == [("/first", b"x"), ("/second", b"x")]
+
+
+@pytest.mark.parametrize("kind", ["refused", "hangs"])
+async def test_a_request_that_fails_goes_at_once(server, pool, unused_tcp_port, kind):
+    """No circle of errors and frames keeps it until somebody collects garbage."""
+    url = f"http://127.0.0.1:{unused_tcp_port}/" if kind == "refused" else server.url("/hang")
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(HTTPRequestError) as caught:
+            await pool.fetch("GET", url, timeout_s=0.05)
+        failed = weakref.ref(caught.value)
+        del caught
+        left = failed()
+    finally:
+        gc.enable()
+
+    assert left is None
