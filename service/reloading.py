@@ -32,6 +32,7 @@ RELOADABLE: Final = _KEYS | frozenset(
         "alerts.alertmanager_config",
         "alerts.channel_folders",
         "health.checks",
+        "health.interval",
         "health.maintenance",
         "telemetry.log_level",
     )

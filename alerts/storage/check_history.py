@@ -7,14 +7,15 @@ that is renamed begins anew, and what is known of the old name is forgotten when
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Table, delete, insert, select
+from sqlalchemy import Table, delete, func, insert, select
 
 from alerts.storage.check_periods import CheckPeriod, CheckPeriods, save_periods_in
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.duration_counts import rank_of
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import CHECK_CHANGE, CHECK_RESULT, CHECK_STATE
 
 _OLD: Final = 2_000
@@ -117,14 +118,11 @@ class CheckHistory:
         if not news:
             return
         async with self._database.transaction() as connection:
-            for states in in_batches(news.states):
-                await upsert(connection, CHECK_STATE, [asdict(state) for state in states])
-            for results in in_batches(news.results):
-                rows = [{**asdict(result), "success": int(result.success)} for result in results]
-                await upsert(connection, CHECK_RESULT, rows)
+            await upsert(connection, CHECK_STATE, map(as_row, news.states))
+            await upsert(connection, CHECK_RESULT, map(_result_row, news.results))
             for changes in in_batches(news.changes):
                 await connection.execute(
-                    insert(CHECK_CHANGE), [asdict(change) for change in changes]
+                    insert(CHECK_CHANGE), [as_row(change) for change in changes]
                 )
             await save_periods_in(connection, news.periods)
 
@@ -169,6 +167,37 @@ class CheckHistory:
             SavedChange(row.check_name, row.at_ms, row.before, row.after, row.reason)
             for row in rows
         )
+
+    async def quantiles(
+        self, check_name: str, since_ms: int, shares: Sequence[float]
+    ) -> tuple[int, tuple[float, ...]]:
+        """Return how many results a check has since a time, and quantiles of how long they took.
+
+        Each is one of the durations, exactly: the shortest that the share of all did not exceed.
+
+        Args:
+            check_name: The check.
+            since_ms: Results after this count, in Unix milliseconds.
+            shares: Between 0 and 1.
+
+        Returns:
+            Seconds, in the order of the shares; none where there are no results.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+        table = CHECK_RESULT.c
+        shown = (table.check_name == check_name) & (table.at_ms > since_ms)
+        ordered = select(table.duration_s).where(shown).order_by(table.duration_s).limit(1)
+        async with self._database.transaction() as connection:
+            counted = await connection.execute(select(func.count()).where(shown))
+            total = int(counted.scalar_one())
+            if not total:
+                return 0, ()
+            found = [
+                await connection.execute(ordered.offset(rank_of(share, total))) for share in shares
+            ]
+            return total, tuple(float(each.scalar_one()) for each in found)
 
     async def prune(self, *, results_before_ms: int, before_ms: int) -> int:
         """Delete what is old and return how many rows that was.
@@ -216,3 +245,7 @@ class CheckHistory:
                     deleted += result.rowcount
             if len(times) < _OLD:
                 return deleted
+
+
+def _result_row(result: SavedResult) -> dict[str, Any]:
+    return {**as_row(result), "success": int(result.success)}

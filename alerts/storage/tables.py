@@ -188,9 +188,11 @@ CHECK_PERIOD: Final = Table(
     Column("duration_sum_s", Double, nullable=False),
     Column("duration_min_s", Double, nullable=False),
     Column("duration_max_s", Double, nullable=False),
+    Column("durations", Text, nullable=False, server_default=""),
     Index("check_period_by_start", "start_ms"),
 )
 """How long each health check was in which state; no two rows of a check overlap.
 
-A row lies within an hour and one state at first; older ones are merged to hours and days.
+A row lies within an hour and one state at first; older ones are merged to hours and days. The
+last column is the text of ``duration_counts``.
 """

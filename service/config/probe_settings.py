@@ -80,7 +80,7 @@ class HTTPProbeSettings(Section):
     expected_status: tuple[Annotated[int, Field(ge=100, le=599, strict=True)], ...] = ()
     """Statuses that count as success; empty: every 2xx, or what conditions on [STATUS] say."""
     follow_redirects: bool = True
-    """Follow up to 10 redirects."""
+    """Follow up to 10 redirects; headers and credentials do not follow to another host."""
     send_traceparent: bool = True
     """Send `traceparent`, so that what is checked can go on with the trace of the check."""
     max_body: Size = 1024 * 1024

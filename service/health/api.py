@@ -17,12 +17,13 @@ from service.health.badges import (
     BadgeKind,
     as_svg,
     latency_badge,
+    percentile_badge,
     state_badge,
     uptime_badge,
 )
 from service.health.maintenance import Period
 from service.health.monitor import HealthMonitor, UnknownCheckError
-from service.health.recorder import WINDOWS_S, HealthRecorder
+from service.health.recorder import SHARES, WINDOWS_S, HealthRecorder, Latency
 from service.health.snapshot import CheckSnapshot
 from service.health.state import CheckState, ProbeResult
 
@@ -100,12 +101,14 @@ class _Handlers:
             uptimes = await recorder.uptime(check.name)
             results = await recorder.results(check.name, history)
             changes = await recorder.changes(check.name, history)
+            latencies = {window: await recorder.latency(check.name, window) for window in WINDOWS_S}
         except StorageError as error:
             return _unavailable(error)
         return _json(
             {
                 "now": self._clock.time(),
                 **check_body(check, uptimes.get(check.name)),
+                "latency": {window: _latency_body(each) for window, each in latencies.items()},
                 "history": [_saved_result_body(each) for each in results],
                 "changes": [_change_body(each) for each in changes],
             }
@@ -140,6 +143,9 @@ class _Handlers:
         if kind is BadgeKind.STATE:
             return state_badge(check.name, check.state)
         recorder = self._find_recorder()
+        if kind in SHARES:
+            latency = None if recorder is None else await recorder.latency(check.name, window)
+            return percentile_badge(kind, window, latency)
         uptimes: Uptimes = {} if recorder is None else await recorder.uptime(check.name)
         times = uptimes.get(check.name, {}).get(window)
         return (
@@ -222,6 +228,14 @@ def _uptime_body(times: StateTimes, window_s: float) -> dict[str, object]:
             "avg": times.duration_avg_s,
             "max": times.duration_max_s if times.runs else None,
         },
+    }
+
+
+def _latency_body(latency: Latency) -> dict[str, object]:
+    return {
+        **{f"{name}_s": latency.percentiles_s.get(name) for name in SHARES},
+        "runs": latency.runs,
+        "exact": latency.is_exact,
     }
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from alerts.durations import format_duration
 from alerts.storage.check_periods import StateTimes
+from service.health.recorder import Latency
 from service.health.state import CheckState
 
 _GREEN: Final = "#2e8540"
@@ -38,6 +39,9 @@ class BadgeKind(StrEnum):
 
     UPTIME = "uptime"
     LATENCY = "latency"
+    P50 = "p50"
+    P95 = "p95"
+    P99 = "p99"
     STATE = "state"
 
 
@@ -67,10 +71,19 @@ def uptime_badge(window: str, times: StateTimes | None) -> Badge:
 
 def latency_badge(window: str, times: StateTimes | None) -> Badge:
     """Return the badge of how long runs in a window took in the mean; None: nothing is known."""
-    mean_s = None if times is None else times.duration_avg_s
-    if mean_s is None:
-        return Badge(f"latency {window}", "unknown", _GREY)
-    return Badge(f"latency {window}", format_duration(max(0.001, round(mean_s, 3))), _BLUE)
+    return _duration_badge(f"latency {window}", None if times is None else times.duration_avg_s)
+
+
+def percentile_badge(name: str, window: str, latency: Latency | None) -> Badge:
+    """Return the badge of a percentile of latency, such as ``p95``; None: nothing is known."""
+    found = None if latency is None else latency.percentiles_s.get(name)
+    return _duration_badge(f"{name} {window}", found)
+
+
+def _duration_badge(label: str, duration_s: float | None) -> Badge:
+    if duration_s is None:
+        return Badge(label, "unknown", _GREY)
+    return Badge(label, format_duration(max(0.001, round(duration_s, 3))), _BLUE)
 
 
 def format_share(share: float) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from alerts.durations import format_duration
 from service.config.health_settings import CheckSettings, HealthSettings
 from service.config.maintenance_settings import MaintenanceSettings
 from service.health.checks import Check
@@ -16,7 +17,7 @@ from service.health.state import CheckStatus
 BuildChecks = Callable[[HealthSettings], Sequence[Check]]
 """Builds the checks of settings; raises ConfigurationError when one cannot be."""
 
-_Definition = tuple[CheckSettings, tuple[MaintenanceSettings, ...]]
+_Definition = tuple[CheckSettings, tuple[MaintenanceSettings, ...], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class ChecksPlan:
         changed: Those that take the place of one of their name.
         removed: Names of those that go.
         unchanged: How many stay as they are.
+        interval_s: The common interval, where it is another.
     """
 
     settings: HealthSettings
@@ -36,12 +38,16 @@ class ChecksPlan:
     changed: tuple[Check, ...]
     removed: tuple[str, ...]
     unchanged: int
+    interval_s: float | None = None
 
     def __str__(self) -> str:
-        return (
+        said = (
             f"checks: {self.unchanged} unchanged, {len(self.changed)} changed, "
             f"{len(self.added)} added, {len(self.removed)} removed"
         )
+        if self.interval_s is None:
+            return said
+        return f"{said}, the built-in ones every {format_duration(self.interval_s)}"
 
 
 class ConfiguredChecks:
@@ -76,21 +82,23 @@ class ConfiguredChecks:
         self._forget = forget
         self._known = known
 
+    @property
+    def interval_s(self) -> float:
+        """The interval of built-in checks and of those that have none of their own."""
+        return self._settings.interval
+
     def start(self) -> None:
         """Add all of them."""
         self._expect(self._settings)
-        for check in (*self._in_maintenance(self._settings), *self._build(self._settings)):
+        for check in (*self._own(self._settings), *self._build(self._settings)):
             self._monitor.add(check, status=self._known.get(check.name))
 
     def plan(self, settings: HealthSettings) -> ChecksPlan:
         """Return what other settings change; nothing is changed yet.
 
-        The common interval stays what it was at the start.
-
         Raises:
             ConfigurationError: A check cannot be built.
         """
-        settings = settings.model_copy(update={"interval": self._settings.interval})
         before, after = _definitions(self._settings), _definitions(settings)
         differing = [name for name, definition in after.items() if before.get(name) != definition]
         # Only those: a probe may have a state of its own, such as when it was called last.
@@ -102,6 +110,7 @@ class ConfiguredChecks:
             changed=tuple(check for check in built if check.name in before),
             removed=tuple(name for name in before if name not in after),
             unchanged=len(after) - len(differing),
+            interval_s=None if settings.interval == self._settings.interval else settings.interval,
         )
 
     def apply(self, plan: ChecksPlan) -> None:
@@ -110,8 +119,8 @@ class ConfiguredChecks:
         for name in plan.removed:
             self._monitor.remove(name)
             self._forget(name)
-        if plan.settings.maintenance != self._settings.maintenance:
-            for check in self._in_maintenance(plan.settings):
+        if plan.interval_s or plan.settings.maintenance != self._settings.maintenance:
+            for check in self._own(plan.settings):
                 self._monitor.replace(check)
         for check in plan.changed:
             self._monitor.replace(check)
@@ -119,12 +128,20 @@ class ConfiguredChecks:
             self._monitor.add(check)
         self._settings = plan.settings
 
-    def _in_maintenance(self, settings: HealthSettings) -> tuple[Check, ...]:
+    def _own(self, settings: HealthSettings) -> tuple[Check, ...]:
         maintenance = configured_maintenance(settings.maintenance)
         return tuple(
-            dataclasses.replace(check, maintenance=maintenance) for check in self._built_in
+            dataclasses.replace(check, interval_s=settings.interval, maintenance=maintenance)
+            for check in self._built_in
         )
 
 
 def _definitions(settings: HealthSettings) -> dict[str, _Definition]:
-    return {check.name: (check, settings.maintenance) for check in settings.checks}
+    return {
+        check.name: (
+            check,
+            settings.maintenance,
+            settings.interval if check.interval is None else check.interval,
+        )
+        for check in settings.checks
+    }

@@ -115,7 +115,7 @@ class Health:
             self.checks = ConfiguredChecks(
                 self.monitor,
                 settings,
-                built_in=own_checks(settings, own),
+                built_in=own_checks(settings, own, interval_s=lambda: self.checks.interval_s),
                 build=lambda changed: configured_checks(changed, self._probe_parts),
                 expect=lambda changed: self._inbox.expect(push_tokens(changed)),
                 forget=self._recorder.forget,

@@ -7,8 +7,9 @@ from typing import Final
 
 from alerts.storage.check_periods import StateTimes
 from service.health.monitor import HealthMonitor
-from service.health.recorder import HealthRecorder
+from service.health.recorder import MEASURED_WINDOWS, HealthRecorder
 from service.health.snapshot import CheckSnapshot
+from service.health.state import AttributeValue
 from service.telemetry.definitions import check_metrics
 from service.telemetry.observers import Observers
 from service.telemetry.probe_instruments import (
@@ -19,9 +20,6 @@ from service.telemetry.probe_instruments import (
 )
 
 Values = Iterable[tuple[float, Mapping[str, str]]]
-
-UPTIME_WINDOWS: Final = ("24h", "30d")
-"""The windows whose uptime is a metric; answers have more, see ``recorder.WINDOWS_S``."""
 
 _HTTP_STATUS: Final = "http.response.status_code"
 
@@ -61,11 +59,18 @@ class CheckObservation:
 
     def _found(self, metrics: Iterable[ProbeMetric]) -> Callable[[], Values]:
         """Return what reads the attributes of the last results."""
+        shown = tuple(metrics)
 
         def read() -> Values:
             for check in self._monitor.checks():
-                for metric in metrics:
-                    yield from _finding(check, metric)
+                last = check.status.last
+                attributes = {} if last is None else last.attributes
+                for metric in shown:
+                    found = attributes.get(metric.attribute)
+                    if found is not None and (
+                        metric not in HTTP_PHASES or _HTTP_STATUS in attributes
+                    ):
+                        yield from _finding(check, metric, found)
 
         return read
 
@@ -89,7 +94,7 @@ class UptimeObservation:
         uptimes = self._recorder.uptimes  # replaced, never changed
         for check in self._monitor.checks():
             windows = uptimes.get(check.name, {})
-            for window in UPTIME_WINDOWS:
+            for window in MEASURED_WINDOWS:
                 uptime = windows.get(window, StateTimes()).uptime
                 if uptime is not None:
                     yield uptime, {**labels_of(check), "window": window}
@@ -104,14 +109,8 @@ def _duration_s(check: CheckSnapshot) -> float | None:
     return None if check.status.last is None else check.status.last.duration_s
 
 
-def _finding(check: CheckSnapshot, metric: ProbeMetric) -> Values:
-    last = check.status.last
-    found = None if last is None else last.attributes.get(metric.attribute)
-    if last is None or found is None:
-        return
+def _finding(check: CheckSnapshot, metric: ProbeMetric, found: AttributeValue) -> Values:
     labels = labels_of(check)
-    if metric in HTTP_PHASES and _HTTP_STATUS not in last.attributes:
-        return
     if metric.label:
         yield 1, {**labels, metric.label: str(found)}
     elif isinstance(found, int | float):

@@ -54,19 +54,30 @@ class OwnParts:
     broker: CheckedBroker | None = None
 
 
-def own_checks(health: HealthSettings, parts: OwnParts) -> tuple[Check, ...]:
-    """Return the built-in checks, each at the common interval."""
-    return tuple(Check(name, probe, health.interval) for name, probe in _probes(health, parts))
+def own_checks(
+    health: HealthSettings, parts: OwnParts, *, interval_s: Callable[[], float]
+) -> tuple[Check, ...]:
+    """Return the built-in checks, each at the common interval.
+
+    Args:
+        health: The settings.
+        parts: What is looked at.
+        interval_s: Returns the common interval, which may be another after a reload.
+    """
+    probes = _probes(health, parts, interval_s)
+    return tuple(Check(name, probe, health.interval) for name, probe in probes)
 
 
-def _probes(health: HealthSettings, parts: OwnParts) -> Iterator[tuple[str, Probe]]:
+def _probes(
+    health: HealthSettings, parts: OwnParts, interval_s: Callable[[], float]
+) -> Iterator[tuple[str, Probe]]:
     own = health.own
     yield CONNECTIONS_CHECK, ConnectionsProbe(parts.connections)
     yield (
         HTTP_POOL_CHECK,
         HTTPPoolProbe(
             parts.pool,
-            exhausted_after_s=health.interval,
+            exhausted_after_s=interval_s,
             hosts=[URL(str(url)) for url in own.http_pool_hosts],
         ),
     )

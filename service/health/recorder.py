@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
@@ -24,6 +24,7 @@ from alerts.storage.check_history import (
 )
 from alerts.storage.check_periods import DAY_MS, HOUR_MS, CheckPeriod, StateTimes
 from alerts.storage.errors import StorageError
+from alerts.storage.statements import in_batches
 from service.health.snapshot import CheckSnapshot
 from service.health.state import CheckState, CheckStatus
 from service.health.timeline import MISSED_RUNS, Timeline
@@ -40,8 +41,17 @@ WINDOWS_S: Final[Mapping[str, float]] = {
 }
 """The windows of uptime, by the names answers and metrics give them."""
 
+MEASURED_WINDOWS: Final = ("24h", "30d")
+"""The windows whose uptime is a metric as well."""
+
 MOST_WAITING: Final = 100_000
 """Results, and changes, that wait for a database that fails; the oldest go first."""
+
+SHARES: Final[Mapping[str, float]] = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+"""The percentiles of latency, by the names answers and badges give them."""
+
+_GATHERED_AT_ONCE: Final = 200
+"""Timelines that are asked for news before the event loop gets its turn."""
 
 _HOURS_AFTER_MS: Final = 2 * DAY_MS
 _DAYS_AFTER_MS: Final = 15 * DAY_MS
@@ -75,6 +85,21 @@ class Retention:
 
     results_s: float = 86_400.0
     history_s: float = 100 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """How long the runs of a check took in a window.
+
+    Attributes:
+        runs: How many runs this is known of.
+        percentiles_s: Seconds, by the names of ``SHARES``; empty without runs.
+        is_exact: Whether it was told from the runs one by one, and not from counts in buckets.
+    """
+
+    runs: int
+    percentiles_s: Mapping[str, float]
+    is_exact: bool
 
 
 class HealthRecorder:
@@ -161,6 +186,7 @@ class HealthRecorder:
     async def write(self) -> None:
         """Write what happened since the last time; on a failure all of it waits for the next."""
         async with self._writing:
+            await self._gather_periods()
             news = self._take_news()
             try:
                 await self._history.save(news)
@@ -194,15 +220,18 @@ class HealthRecorder:
     async def measure(self) -> None:
         """Work out the uptime of all checks for the metrics; failures are logged."""
         try:
-            self.uptimes = await self.uptime()
+            self.uptimes = await self.uptime(windows=MEASURED_WINDOWS)
         except StorageError as error:
             self._failed("the uptime of checks is not known", error)
 
-    async def uptime(self, name: str | None = None) -> dict[str, dict[str, StateTimes]]:
+    async def uptime(
+        self, name: str | None = None, *, windows: Iterable[str] = tuple(WINDOWS_S)
+    ) -> dict[str, dict[str, StateTimes]]:
         """Return how long checks were in which state up to now, by check and window.
 
         Args:
             name: Only of this check; None: of all.
+            windows: Only these.
 
         Raises:
             StorageError: It cannot be read.
@@ -210,13 +239,41 @@ class HealthRecorder:
         await self.write()
         now_ms = self._now_ms()
         found: dict[str, dict[str, StateTimes]] = {}
-        for window, seconds in WINDOWS_S.items():
+        for window in windows:
             totals = await self._history.periods.totals(
-                now_ms - _ms(seconds), now_ms, check_name=name
+                now_ms - _ms(WINDOWS_S[window]), now_ms, check_name=name
             )
             for check_name, times in totals.items():
                 found.setdefault(check_name, {})[window] = times
         return found
+
+    async def latency(self, name: str, window: str) -> Latency:
+        """Return percentiles of how long the runs of a check took in a window up to now.
+
+        They are exact as far back as single results are kept, and told from buckets otherwise.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+        await self.write()
+        now_ms, window_s = self._now_ms(), WINDOWS_S[window]
+        since_ms = now_ms - _ms(window_s)
+        if window_s <= self._retention.results_s:
+            runs, found = await self._history.quantiles(name, since_ms, tuple(SHARES.values()))
+            return Latency(runs, dict(zip(SHARES, found, strict=False)), is_exact=True)
+        periods = self._history.periods
+        counts = await periods.durations(since_ms, now_ms, name)
+        times = (await periods.totals(since_ms, now_ms, check_name=name)).get(name, StateTimes())
+        told = {each: counts.quantile(share) for each, share in SHARES.items()}
+        return Latency(
+            counts.total,
+            {
+                each: min(max(seconds, times.duration_min_s), times.duration_max_s)
+                for each, seconds in told.items()
+                if seconds is not None
+            },
+            is_exact=False,
+        )
 
     async def results(self, name: str, limit: int) -> tuple[SavedResult, ...]:
         """Return the newest results of a check, newest first.
@@ -268,10 +325,15 @@ class HealthRecorder:
             )
         )
 
-    def _take_news(self) -> CheckNews:
+    async def _gather_periods(self) -> None:
+        """Have every timeline say what is new; the event loop gets its turn in between."""
         now_ms = self._now_ms()
-        for timeline in self._timelines.values():
-            self._periods += timeline.news(now_ms)
+        for timelines in in_batches(tuple(self._timelines.values()), _GATHERED_AT_ONCE):
+            for timeline in timelines:
+                self._periods += timeline.news(now_ms)
+            await asyncio.sleep(0)
+
+    def _take_news(self) -> CheckNews:
         news = CheckNews(
             tuple(self._states.values()),
             # Of two runs in one millisecond the later one stands for both.

@@ -6,10 +6,11 @@ that, and what came before the process was there, is known to nobody and counted
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from alerts.storage.check_periods import HOUR_MS, CheckPeriod, StateTimes
+from alerts.storage.duration_counts import DurationCounts, bucket_of
 from service.health.state import CheckState
 
 MISSED_RUNS: Final = 2
@@ -28,12 +29,15 @@ class _OpenPeriod:
     duration_sum_s: float = 0.0
     duration_min_s: float = 0.0
     duration_max_s: float = 0.0
+    durations: dict[int, int] = field(default_factory=dict)
     is_changed: bool = True
 
     def add_run(self, duration_s: float, *, success: bool) -> None:
         self.duration_min_s = min(self.duration_min_s, duration_s) if self.runs else duration_s
         self.duration_max_s = max(self.duration_max_s, duration_s)
         self.duration_sum_s += duration_s
+        bucket = bucket_of(duration_s)
+        self.durations[bucket] = self.durations.get(bucket, 0) + 1
         self.runs += 1
         self.failures += not success
         self.is_changed = True
@@ -61,6 +65,7 @@ class _OpenPeriod:
                 duration_min_s=self.duration_min_s,
                 duration_max_s=self.duration_max_s,
             ),
+            DurationCounts(self.durations.copy()),
         )
 
 

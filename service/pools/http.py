@@ -33,6 +33,7 @@ from service.pools.http_tracing import (
     shown_url,
 )
 from service.pools.lookups import LookupResolver, Lookups
+from service.pools.redirects import guarded_redirects
 from service.pools.request_record import CURRENT_RECORD, RequestRecord, request_phases
 from service.telemetry.instruments import Instruments
 from service.telemetry.local_histograms import SeriesTable
@@ -241,14 +242,17 @@ class HTTPConnectionPool:
             data: Request body.
             timeout_s: Seconds for everything, from asking for a connection to the last byte of
                 the body; unset: the pool's timeout.
-            allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects.
+            allow_redirects: Follow up to ``MAX_REDIRECTS`` redirects; ``headers`` and ``data`` do
+                not follow to another origin, see ``service.pools.redirects``.
             disclosure: What it tells of itself.
             route: How the connection is made.
 
         Raises:
             HTTPRequestError: No answer, or the pool is closed.
         """
-        exchange = self._exchange(method, url, disclosure=disclosure, own_headers=headers)
+        exchange = self._exchange(
+            method, url, disclosure=disclosure, own_headers=headers, sends_body=bool(data)
+        )
         session = self._opened(exchange, route)
         endpoint = self.stats.endpoint(exchange.url.host or "", exchange.url.port or 0)
         self.stats.requests += 1
@@ -306,6 +310,7 @@ class HTTPConnectionPool:
         *,
         disclosure: Disclosure,
         own_headers: Mapping[str, str] | None,
+        sends_body: bool,
     ) -> Exchange:
         try:
             parsed = URL(url)
@@ -320,6 +325,7 @@ class HTTPConnectionPool:
             self._clock.monotonic(),
             disclosure=disclosure,
             own_headers=own_headers,
+            sends_body=sends_body,
         )
         if parsed.scheme not in ("http", "https") or not parsed.host:
             raise exchange.fail(
@@ -369,6 +375,7 @@ class HTTPConnectionPool:
                 signals.trace_config(),
                 request_spans(self._tracer_provider),
                 own_words(),
+                guarded_redirects(),
                 *([request_phases()] if fresh else []),
             ],
         )
@@ -402,17 +409,25 @@ class HTTPConnectionPool:
                 trace_request_ctx=exchange,
             )
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            if self._closed:
-                failed = exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool was closed")
-            else:
-                failed = exchange.translate(error)
-            raise failed from exchange.shown_cause(error)
+            # Not by way of a variable: the error would hold the frame that holds the error, and
+            # with it the whole request, until the garbage is collected.
+            raise self._failure(exchange, error) from exchange.shown_cause(error)
         finally:
             CURRENT_RECORD.reset(recording)
         if route.record is not None and response.version is not None:
             route.record.http_version = f"{response.version.major}.{response.version.minor}"
         exchange.status = response.status
         return response
+
+    def _failure(self, exchange: Exchange, error: BaseException) -> HTTPRequestError:
+        # The frames of the libraries that connect hold the errors that hold them.
+        if isinstance(error, aiohttp.ClientConnectorError):
+            error.os_error.with_traceback(None)
+        if isinstance(error, aiohttp.ClientConnectorError | TimeoutError):
+            error.with_traceback(None)
+        if self._closed:
+            return exchange.fail(HTTPFailure.CLOSED, f"the {self.name} pool was closed")
+        return exchange.translate(error)
 
     def _finish(self, exchange: Exchange, endpoint: EndpointStats) -> None:
         """Count how an exchange ended and record how long it took."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -95,6 +97,7 @@ class Exchange:
         waited_s: How long it waited for a connection because a limit was reached.
         disclosure: What it tells.
         own_headers: The headers its caller gave it, by name in lower case.
+        sends_body: Whether its caller gave it a body.
         record: Where to note its phases; None: nowhere.
     """
 
@@ -106,6 +109,7 @@ class Exchange:
         "own_headers",
         "queued",
         "record",
+        "sends_body",
         "started",
         "status",
         "url",
@@ -120,9 +124,11 @@ class Exchange:
         *,
         disclosure: Disclosure = USUAL,
         own_headers: Mapping[str, str] | None = None,
+        sends_body: bool = False,
     ) -> None:
         self.disclosure = disclosure
         self.own_headers = {name.lower(): value for name, value in (own_headers or {}).items()}
+        self.sends_body = sends_body
         self.method = method.upper()
         self.url = url
         self.started = started
@@ -187,9 +193,16 @@ class Exchange:
         if isinstance(error, aiohttp.ClientConnectorDNSError):
             return f"the name does not resolve: {error.os_error.strerror or error.os_error}"
         if isinstance(error, aiohttp.ClientConnectorError):
-            return f"no connection: {error.os_error}"
+            return f"no connection: {_said(error.os_error)}"
         kind = type(error).__name__
         return kind if self.secret_path else f"{kind}: {error}"[:300]
+
+
+def _said(error: OSError) -> str:
+    """Return the system's words for an error; asyncio's own repeat the address."""
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error)
+    return os.strerror(error.errno)
 
 
 def request_spans(tracer_provider: TracerProvider) -> aiohttp.TraceConfig:

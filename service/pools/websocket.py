@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, Self, TypeVar
 
 from alerts.clock import Clock
 from service.pools.errors import PoolError
@@ -110,6 +110,30 @@ class ConnectionPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueSpread:
+    """How many bytes wait for one client, over all of them.
+
+    Attributes:
+        p50_bytes: No more than this for half of the clients.
+        p90_bytes: For nine of ten.
+        p99_bytes: For ninety-nine of a hundred.
+    """
+
+    p50_bytes: int = 0
+    p90_bytes: int = 0
+    p99_bytes: int = 0
+
+    @classmethod
+    def of(cls, queues: list[int]) -> Self:
+        """Return the spread of the queues of connections; nearest ranks, so each is one of them."""
+        if not queues:
+            return cls()
+        ordered = sorted(queues)
+        last = len(ordered)
+        return cls(*(ordered[-(-last * percent // 100) - 1] for percent in (50, 90, 99)))
+
+
+@dataclass(frozen=True, slots=True)
 class SweepReport:
     """What one sweep found and did.
 
@@ -122,6 +146,7 @@ class SweepReport:
         largest_queue_bytes: Bytes waiting for the slowest of them.
         large_queues: Connections for which more than the policy's threshold waits.
         oldest_s: Age of the oldest connection, in seconds.
+        queues: How the bytes that wait are spread over the connections.
     """
 
     checked: int = 0
@@ -132,6 +157,7 @@ class SweepReport:
     largest_queue_bytes: int = 0
     large_queues: int = 0
     oldest_s: float = 0.0
+    queues: QueueSpread = QueueSpread()
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +274,7 @@ class WebSocketConnectionManager(Generic[Connection]):
         """Look at every connection once: close the dead and the idle, ping the silent."""
         policy = self._policy
         checked = pinged = dead = idle = 0
+        queues: list[int] = []
         oldest = self._clock.monotonic()
         for connection in self:
             if checked and checked % _SWEEP_SLICE == 0:
@@ -255,6 +282,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             if connection.id not in self._connections:
                 continue
             checked += 1
+            queues.append(connection.queued_bytes)
             now = self._clock.monotonic()
             oldest = min(oldest, connection.opened_at)
             pinged_at = connection.awaiting_pong_since
@@ -279,6 +307,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             largest_queue_bytes=stats.largest_queue_bytes,
             large_queues=stats.large_queues,
             oldest_s=self._clock.monotonic() - oldest,
+            queues=QueueSpread.of(queues),
         )
 
     def measure_queues(self) -> None:

@@ -12,7 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from opentelemetry.sdk.metrics import Histogram, MeterProvider
+from opentelemetry.sdk.metrics import (
+    Histogram,
+    MeterProvider,
+    ObservableCounter,
+    ObservableGauge,
+    ObservableUpDownCounter,
+)
 from opentelemetry.sdk.metrics.export import (
     MetricReader,
     MetricsData,
@@ -24,7 +30,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from alerts.clock import Clock
-from service.telemetry.exemplars import latest_of_each_bucket
+from service.telemetry.exemplars import latest_of_each_bucket, no_exemplars
 from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.prometheus import FamilyPoints, Translator
 from service.telemetry.threads import run_in_daemon_thread
@@ -138,7 +144,11 @@ class Collection:
             resource=resource,
             shutdown_on_exit=False,
             views=[
-                View(instrument_type=Histogram, exemplar_reservoir_factory=latest_of_each_bucket)
+                View(instrument_type=Histogram, exemplar_reservoir_factory=latest_of_each_bucket),
+                *(
+                    View(instrument_type=observed, exemplar_reservoir_factory=no_exemplars)
+                    for observed in (ObservableCounter, ObservableGauge, ObservableUpDownCounter)
+                ),
             ],
         )
 

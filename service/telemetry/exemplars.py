@@ -1,4 +1,4 @@
-"""Which measurements of a histogram are kept with their trace: the latest of each bucket.
+"""Which measurements are kept with their trace: of histograms the latest of each bucket.
 
 The SDK's own reservoirs are empty after each collection, but here a collection has several readers:
 a scrape in between would take the exemplars away from the series store and from the export. These
@@ -43,6 +43,32 @@ class LatestExemplars(ExemplarReservoir):
     def collect(self, point_attributes: Attributes) -> list[Exemplar]:
         """Return what is kept; it stays."""
         return list(self._kept.copy().values())
+
+
+class NoExemplars(ExemplarReservoir):
+    """Nothing: what is read at each collection is measured inside no trace.
+
+    The SDK's own reservoir, which is as empty, took a quarter of the time of a collection.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, **_settings: object) -> None:
+        """Need nothing."""
+
+    def offer(
+        self, value: float, time_unix_nano: int, attributes: Attributes, context: Context
+    ) -> None:
+        """Keep nothing."""
+
+    def collect(self, point_attributes: Attributes) -> list[Exemplar]:
+        """Return nothing."""
+        return []
+
+
+def no_exemplars(_aggregation: type[Any]) -> Callable[..., ExemplarReservoir]:
+    """Return what makes the reservoir of an observed series, in the form a View takes."""
+    return NoExemplars
 
 
 def latest_of_each_bucket(_aggregation: type[Any]) -> Callable[..., ExemplarReservoir]:

@@ -57,14 +57,21 @@ async def prometheus(cache: Path) -> Path:
     """Return the folder with the programs ``prometheus`` and ``promtool``."""
     if (found := shutil.which("promtool")) and shutil.which("prometheus"):
         return Path(found).parent
-    return await _unpack_debian_package("prometheus", cache, "prometheus")
+    return (await _unpack_debian_packages(cache, "prometheus", "prometheus")) / "usr" / "bin"
 
 
 async def alertmanager(cache: Path) -> Path:
     """Return the folder with the programs ``prometheus-alertmanager`` and ``amtool``."""
     if (found := shutil.which("amtool")) and shutil.which("prometheus-alertmanager"):
         return Path(found).parent
-    return await _unpack_debian_package("prometheus-alertmanager", cache, "alertmanager")
+    package = "prometheus-alertmanager"
+    return (await _unpack_debian_packages(cache, "alertmanager", package)) / "usr" / "bin"
+
+
+async def mariadb(cache: Path) -> Path:
+    """Return the folder where MariaDB's server and the libraries it needs were unpacked."""
+    packages = ("mariadb-server-core", "libaio1", "liburing2")
+    return await _unpack_debian_packages(cache, "mariadb", *packages)
 
 
 async def javascript(cache: Path) -> Path:
@@ -115,6 +122,7 @@ async def jaeger(cache: Path) -> Path:
 PROGRAMS: Final[Mapping[str, Callable[[Path], Awaitable[Path]]]] = {
     "prometheus": prometheus,
     "alertmanager": alertmanager,
+    "mariadb": mariadb,
     "javascript": javascript,
     "collector": collector,
     "jaeger": jaeger,
@@ -122,13 +130,13 @@ PROGRAMS: Final[Mapping[str, Callable[[Path], Awaitable[Path]]]] = {
 """How each program is had, by the name that tests ask for it by; the slowest comes last."""
 
 
-async def _unpack_debian_package(package: str, cache: Path, name: str) -> Path:
-    """Return the folder of a package's programs, unpacked to where the cache has ``name``."""
+async def _unpack_debian_packages(cache: Path, name: str, *packages: str) -> Path:
+    """Return the folder of packages, unpacked to where the cache has ``name``."""
     target = cache / name
     if not target.exists():
         _require("apt-get", "dpkg-deb")
         async with _made_whole(target) as folder:
-            download = (*_APT, "download", package)
+            download = (*_APT, "download", *packages)
             try:
                 await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
             except UnavailableError:
@@ -137,10 +145,10 @@ async def _unpack_debian_package(package: str, cache: Path, name: str) -> Path:
                     raise
                 await _run(*_APT, "update", timeout_s=_APT_TIMEOUT_S)
                 await _run(*download, folder=folder, timeout_s=_APT_TIMEOUT_S)
-            (archive,) = folder.glob("*.deb")
-            await _run("dpkg-deb", "-x", archive.name, ".", folder=folder, timeout_s=60)
-            archive.unlink()
-    return target / "usr" / "bin"
+            for archive in tuple(folder.glob("*.deb")):
+                await _run("dpkg-deb", "-x", archive.name, ".", folder=folder, timeout_s=60)
+                archive.unlink()
+    return target
 
 
 async def _install_debian_package(package: str) -> None:

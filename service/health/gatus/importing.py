@@ -6,8 +6,8 @@ Source: the README of Gatus 5, "Configuration".
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -70,9 +70,10 @@ def import_gatus(document: Document) -> Imported:
             top.leave_out(key, why=_NOT_CARRIED.get(key, "not carried over"))
     endpoints, external = top.items("endpoints"), top.items("external-endpoints")
     names = _names((*endpoints, *external))
+    defaults = _default_alerts(top)
     found = [
-        *(_endpoint(place, names[place.path]) for place in endpoints),
-        *(_external(place, names[place.path]) for place in external),
+        *(_endpoint(place, names[place.path], defaults) for place in endpoints),
+        *(_external(place, names[place.path], defaults) for place in external),
     ]
     checks = [check for check in found if check is not None]
     window = top.inside("maintenance")
@@ -103,7 +104,18 @@ def _names(places: Iterable[Place]) -> dict[tuple[str | int, ...], str]:
     return names
 
 
-def _endpoint(place: Place, name: str) -> dict[str, object] | None:
+def _default_alerts(top: Place) -> dict[str, Place]:
+    """Return what alerts of a kind have where an endpoint leaves it open, by kind."""
+    alerting = top.data.get("alerting")
+    if not isinstance(alerting, dict):
+        return {}
+    providers = Place(top.document, (*top.path, "alerting"), alerting, [])
+    kinds = ((kind, providers.inside(kind)) for kind in alerting)
+    found = ((str(kind), each.inside("default-alert")) for kind, each in kinds if each is not None)
+    return {kind: default for kind, default in found if default is not None}
+
+
+def _endpoint(place: Place, name: str, defaults: Mapping[str, Place]) -> dict[str, object] | None:
     if not place.flag("enabled", default=True):
         place.remark("enabled", f"{name}: not enabled; left out")
         return None
@@ -112,7 +124,7 @@ def _endpoint(place: Place, name: str) -> dict[str, object] | None:
     if probe is None:
         return None
     kind, settings = probe
-    check: dict[str, object] = {"name": name, **_common(place)}
+    check: dict[str, object] = {"name": name, **_common(place, defaults)}
     client = place.inside("client")
     if client is not None:
         client.leave_out_others(*_CLIENT_KEYS)
@@ -126,7 +138,7 @@ def _endpoint(place: Place, name: str) -> dict[str, object] | None:
     return _usable(place, check)
 
 
-def _external(place: Place, name: str) -> dict[str, object] | None:
+def _external(place: Place, name: str, defaults: Mapping[str, Place]) -> dict[str, object] | None:
     if not place.flag("enabled", default=True):
         place.remark("enabled", f"{name}: not enabled; left out")
         return None
@@ -138,23 +150,30 @@ def _external(place: Place, name: str) -> dict[str, object] | None:
         place.remark(None, f"{name}: without a heartbeat, silence for a year is a failure")
     push = {"token": place.text("token"), "max_silence": silence or _FOREVER}
     place.remark(None, f"{name}: reports go to POST /health/push/{name} now")
-    return _usable(place, {"name": name, **_common(place), "push": push})
+    return _usable(place, {"name": name, **_common(place, defaults), "push": push})
 
 
-def _common(place: Place) -> dict[str, object]:
+def _common(place: Place, defaults: Mapping[str, Place]) -> dict[str, object]:
     """Return what all endpoints have."""
     found: dict[str, object] = {}
     if place.text("group"):
         found["group"] = place.text("group")
     if place.duration("interval"):
         found["interval"] = place.duration("interval")
-    alerts = [alert for alert in place.items("alerts") if alert.flag("enabled", default=True)]
+    listed = [_filled_in(alert, defaults) for alert in place.items("alerts")]
+    alerts = [alert for alert in listed if alert.flag("enabled", default=True)]
     if alerts:
         found["failure_threshold"] = min(_count(each, "failure-threshold", 3) for each in alerts)
         found["success_threshold"] = min(_count(each, "success-threshold", 2) for each in alerts)
         kinds = ", ".join(dict.fromkeys(alert.text("type") for alert in alerts))
         place.remark("alerts", f"alerts: the thresholds are kept; {kinds} is up to routes")
     return {**found, **carried_maintenance(place.items("maintenance-windows"))}
+
+
+def _filled_in(alert: Place, defaults: Mapping[str, Place]) -> Place:
+    """Return an alert with what its kind has by default where it says nothing itself."""
+    default = defaults.get(alert.text("type"))
+    return alert if default is None else replace(alert, data={**default.data, **alert.data})
 
 
 def _count(place: Place, key: str, default: int) -> int:

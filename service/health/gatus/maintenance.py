@@ -21,7 +21,7 @@ def carried_maintenance(places: Iterable[Place]) -> dict[str, object]:
 
 def _window(place: Place) -> dict[str, object] | None:
     place.leave_out_others("enabled", "start", "duration", "timezone", "every")
-    start, duration = place.text("start"), place.duration("duration")
+    start, duration = _time_of_day(place), place.duration("duration")
     if not start or not duration:
         place.remark(None, "a window needs start and duration; left out")
         return None
@@ -33,3 +33,11 @@ def _window(place: Place) -> dict[str, object] | None:
     when = {"weekly": f"{','.join(day[:3] for day in days)} {start}"} if days else {"daily": start}
     zone = place.text("timezone")
     return {**when, "duration": duration, **({"time_zone": zone} if zone else {})}
+
+
+def _time_of_day(place: Place) -> str:
+    """Return when a window starts: YAML reads ``23:00`` as the number of minutes it has."""
+    start = place.data.get("start")
+    if isinstance(start, int) and not isinstance(start, bool):
+        return f"{start // 60:02}:{start % 60:02}"
+    return place.text("start")

@@ -55,9 +55,13 @@ async def connected_socket(run: Run, lookups: Lookups, host: str, port: int) -> 
     """
     addresses = await resolve(run, lookups, host, port)
     started_s = run.clock.monotonic()
-    plain = await aiohappyeyeballs.start_connection(
-        addresses, happy_eyeballs_delay=_RACE_DELAY_S, interleave=1
-    )
+    try:
+        plain = await aiohappyeyeballs.start_connection(
+            addresses, happy_eyeballs_delay=_RACE_DELAY_S, interleave=1
+        )
+    except OSError as error:
+        # The frames of the library hold the error that holds them, and all of them the run.
+        raise error.with_traceback(None) from None
     try:
         run.address = str(plain.getpeername()[0])
     except BaseException:

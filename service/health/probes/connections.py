@@ -7,6 +7,22 @@ from typing import Protocol
 from service.health.state import ProbeResult
 
 
+class QueueSpread(Protocol):
+    """How many bytes wait for one client, over all of them."""
+
+    @property
+    def p50_bytes(self) -> int:
+        """No more than this for half of the clients."""
+
+    @property
+    def p90_bytes(self) -> int:
+        """For nine of ten."""
+
+    @property
+    def p99_bytes(self) -> int:
+        """For ninety-nine of a hundred."""
+
+
 class SweepReport(Protocol):
     """What a sweep found and did."""
 
@@ -33,6 +49,14 @@ class SweepReport(Protocol):
     @property
     def largest_queue_bytes(self) -> int:
         """The most that waits for one of them."""
+
+    @property
+    def large_queues(self) -> int:
+        """Clients that lag behind: more than half of what may wait for them does."""
+
+    @property
+    def queues(self) -> QueueSpread:
+        """How the bytes that wait are spread over the clients."""
 
 
 class ConnectionSweep(Protocol):
@@ -69,4 +93,8 @@ class ConnectionsProbe:
             closed_idle=report.closed_idle,
             queued_bytes=report.queued_bytes,
             largest_queue_bytes=report.largest_queue_bytes,
+            large_queues=report.large_queues,
+            queue_p50_bytes=report.queues.p50_bytes,
+            queue_p90_bytes=report.queues.p90_bytes,
+            queue_p99_bytes=report.queues.p99_bytes,
         )

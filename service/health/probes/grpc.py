@@ -22,6 +22,7 @@ from service.health.state import ProbeResult
 
 _SERVING = "SERVING"
 _UNREACHED = frozenset((grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED))
+_TLS_WORDS = ("handshake", "hostname verification", "ssl_error")
 
 
 class GRPCProbe:
@@ -76,8 +77,11 @@ class GRPCProbe:
         code = error.code()
         run.attributes[names.GRPC_STATUS] = code.value[0]
         if code in _UNREACHED:
-            reason = f"no connection: {error.details()}"
-            return Fault(reason, "connect", Placeholder.CONNECTED)
+            # gRPC tells a failed handshake apart by its words only.
+            said = (error.details() or code.name).rpartition("last error: ")[2]
+            if self._settings.use_tls and any(word in said.lower() for word in _TLS_WORDS):
+                return Fault(f"no TLS connection: {said}", "tls", Placeholder.CONNECTED)
+            return Fault(f"no connection: {said}", "connect", Placeholder.CONNECTED)
         run.connected = True
         if code is grpc.StatusCode.UNIMPLEMENTED:
             return Fault("the server does not have the health service", "answer")

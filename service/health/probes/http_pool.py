@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
@@ -55,12 +55,16 @@ class HTTPPoolProbe:
     Args:
         pool: The pool.
         hosts: URLs that are requested at each run over the pool's connections; any answer will do.
-        exhausted_after_s: For how long requests may be waiting for a connection without a break;
-            the interval of the check is a good value.
+        exhausted_after_s: Returns for how long requests may be waiting for a connection without a
+            break; the interval of the check is a good value.
     """
 
     def __init__(
-        self, pool: CountedPool, *, exhausted_after_s: float, hosts: Sequence[URL] = ()
+        self,
+        pool: CountedPool,
+        *,
+        exhausted_after_s: Callable[[], float],
+        hosts: Sequence[URL] = (),
     ) -> None:
         self._pool = pool
         self._hosts = tuple(hosts)
@@ -118,7 +122,7 @@ class HTTPPoolProbe:
             "gave_up": gave_up,
             **self._by_host(counts),
         }
-        if counts.waiting_for_s >= self._exhausted_after_s:
+        if counts.waiting_for_s >= self._exhausted_after_s():
             return ProbeResult.failed(_exhausted(counts), "exhausted", attributes)
         if gave_up:
             reason = f"requests that gave up waiting for a connection: {gave_up}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Final
 
 from sqlalchemy import text
 from sqlalchemy.engine import URL, RowMapping, make_url
@@ -21,6 +22,9 @@ from service.health.probes.outcome import Expectations, Fault
 from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
 from service.pools.lookups import Lookups
+
+_REFUSED_LOGINS: Final = frozenset((1045, 1044, 1698, "28000", "28P01"))
+"""Errors of MySQL and PostgreSQL about user, password and what a user may connect to."""
 
 MAX_ROWS = 100
 """Rows that conditions see at most."""
@@ -108,7 +112,28 @@ def _plain(rows: Iterable[RowMapping]) -> Iterable[dict[str, object]]:
 
 def _fault(error: SQLAlchemyError, *, connected: bool) -> Fault:
     cause = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
-    said = (str(cause) or type(cause).__name__).partition("\n")[0]
+    code, said = _code(cause), _words(cause)
     if connected:
         return Fault(f"the query fails: {said}", "query")
+    if code in _REFUSED_LOGINS:
+        return Fault(f"the login is refused: {said}", "authorization")
     return Fault(f"no connection: {said}", "connect", Placeholder.CONNECTED)
+
+
+def _code(cause: BaseException) -> int | str | None:
+    """Return the number MySQL gave an error, or the SQLSTATE of PostgreSQL."""
+    first = cause.args[0] if cause.args else None
+    if isinstance(first, int):
+        return first
+    state = getattr(cause, "sqlstate", None)
+    return state if isinstance(state, str) else None
+
+
+def _words(cause: BaseException) -> str:
+    """Return the server's words, without the tuple of number and words that MySQL's driver has."""
+    match cause.args:
+        case (int(), str(words)) if words:
+            said = words
+        case _:
+            said = str(cause) or type(cause).__name__
+    return said.partition("\n")[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from alerts.storage.database import Database
 from alerts.storage.statements import in_batches, upsert
@@ -37,3 +39,26 @@ async def test_upsert(database: Database) -> None:
         rows = await connection.execute(select(RULE_GROUP).order_by(RULE_GROUP.c.group_key))
 
         assert [tuple(row) for row in rows] == [("a", 2), ("b", 4)]
+
+
+async def test_upsert_of_many_rows(database: Database) -> None:
+    """They go in statements of some rows each, made when it is their turn."""
+    made: list[int] = []
+    written: list[int] = []
+
+    def rows() -> Iterator[dict[str, object]]:
+        for number in range(250):
+            made.append(number)
+            yield {"group_key": f"{number}", "evaluated_at_ms": number}
+
+    def note(*_arguments: object) -> None:
+        written.append(len(made))
+
+    async with database.transaction() as connection:
+        event.listen(connection.sync_connection, "before_cursor_execute", note)
+        await upsert(connection, RULE_GROUP, rows())
+        event.remove(connection.sync_connection, "before_cursor_execute", note)
+        found = (await connection.execute(select(RULE_GROUP))).all()
+
+    assert written == [100, 200, 250]
+    assert len(found) == 250

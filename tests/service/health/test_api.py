@@ -100,7 +100,7 @@ async def test_history_in_the_list(house):
         ("/health/checks/web?history=-1", 400, "history is '-1'"),
         ("/health/checks/nobody", 404, "there is no check 'nobody'; there are: db, docs, web"),
         ("/health/badges/nobody/state.svg", 404, "there is no check"),
-        ("/health/badges/web/colour.svg", 404, "there are uptime.svg, latency.svg, state.svg"),
+        ("/health/badges/web/colour.svg", 404, "there are uptime.svg, latency.svg, p50.svg, p95"),
         ("/health/badges/web/uptime.svg?window=2h", 400, "take one of 1h, 24h, 7d, 30d, 90d"),
     ],
 )
@@ -114,12 +114,14 @@ async def test_what_is_refused(house, path, status, message):
 
 
 async def test_one_check(house):
-    """With its results and its changes of state."""
+    """With its results, its changes of state and percentiles of how long runs took."""
     async with asked(house) as client:
         status, body = await get(client, "/health/checks/web")
 
     assert (status, body["name"], body["state"]) == (200, "web", "held")
     assert [each["success"] for each in body["history"]] == [False, True]
+    assert body["latency"]["1h"] == {"p50_s": 0, "p95_s": 0, "p99_s": 0, "runs": 2, "exact": True}
+    assert (body["latency"]["7d"]["runs"], body["latency"]["7d"]["exact"]) == (2, False)
     assert [(each["before"], each["after"]) for each in body["changes"]] == [
         ("up", "held"),
         ("unknown", "up"),
@@ -129,7 +131,8 @@ async def test_one_check(house):
 async def test_badges(house):
     """Pictures of uptime, latency and state."""
     async with asked(house) as client:
-        for kind, value in (("state", "held"), ("uptime", "100%"), ("latency", "1ms")):
+        shown = {"state": "held", "uptime": "100%", "latency": "1ms", "p95": "1ms"}
+        for kind, value in shown.items():
             async with client.get(f"/health/badges/web/{kind}.svg?window=24h") as response:
                 assert response.content_type == "image/svg+xml"
                 assert f">{value}</text>" in await response.text()

@@ -14,9 +14,11 @@ from service.health.badges import (
     as_svg,
     format_share,
     latency_badge,
+    percentile_badge,
     state_badge,
     uptime_badge,
 )
+from service.health.recorder import Latency
 from service.health.state import CheckState
 
 
@@ -58,6 +60,10 @@ def test_values_and_colours():
     assert uptime_badge("7d", bad) == Badge("uptime 7d", "90%", "#c0392b")
     assert uptime_badge("7d", None).value == "unknown"
     assert latency_badge("1h", good).value == "250ms"
+    known = Latency(3, {"p95": 1.5}, is_exact=False)
+    assert percentile_badge("p95", "7d", known) == Badge("p95 7d", "1s500ms", "#1f6feb")
+    assert percentile_badge("p99", "7d", known).value == "unknown"
+    assert percentile_badge("p95", "7d", None).value == "unknown"
     assert latency_badge("1h", bad).value == "unknown"
     assert {state_badge("web", state).value for state in CheckState} == {
         "unknown",

@@ -102,11 +102,38 @@ async def test_windows_of_all_checks(house):
     assert house.monitor.check("own").state is CheckState.UP
 
 
-async def test_the_common_interval_waits_for_a_restart(house):
-    """Checks without an interval of their own stay with the built-in ones."""
-    checks = configured(house, health({"name": "a"}, interval="60s"))
-    plan = checks.plan(health({"name": "a"}, {"name": "b"}, interval="5s"))
+async def test_the_common_interval(house):
+    """It is taken by built-in checks and those without one of their own; the others keep slots."""
+    before = health({"name": "a"}, {"name": "b", "interval": "30s"}, interval="60s")
+    checks = configured(house, before)
+    for name in ("own", "a", "b"):
+        await house.scheduler.run_now(job_name(name))
+    job = house.scheduler._jobs[job_name("b")]
+    plan = checks.plan(health({"name": "a"}, {"name": "b", "interval": "30s"}, interval="5s"))
+
+    assert checks.interval_s == 60
     checks.apply(plan)
 
-    assert plan.unchanged == 1
-    assert house.monitor.check("b").interval_s == 60
+    assert str(plan) == (
+        "checks: 1 unchanged, 1 changed, 0 added, 0 removed, the built-in ones every 5s"
+    )
+    assert checks.interval_s == 5
+    found = {each.name: (each.interval_s, each.state) for each in house.monitor.checks()}
+    assert found == {
+        "own": (5, CheckState.UP),
+        "a": (5, CheckState.UP),
+        "b": (30, CheckState.UP),
+    }
+    assert house.scheduler._jobs[job_name("b")] is job
+    assert house.scheduler.job(job_name("own")).interval_s == 5
+
+
+async def test_an_interval_is_what_counts_and_not_where_it_stands(house):
+    """A check that gets the old common interval as its own stays the same but for its words."""
+    checks = configured(house, health({"name": "a"}, interval="60s"))
+    job = house.scheduler._jobs[job_name("a")]
+
+    checks.apply(checks.plan(health({"name": "a", "interval": "60s"}, interval="5s")))
+
+    assert house.monitor.check("a").interval_s == 60
+    assert house.scheduler._jobs[job_name("a")] is job

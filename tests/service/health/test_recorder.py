@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,21 @@ from alerts.clock import ManualClock
 from alerts.storage.check_periods import DAY_MS
 from service.health.checks import Check
 from service.health.recorder import Retention
-from service.health.state import CheckState
-from tests.support.checks import NOON, SwitchedProbe, watched_house
+from service.health.state import CheckState, ProbeResult, Thresholds
+from tests.support.checks import NOON, SwitchedProbe, WatchedHouse, watched_house
 
 HOUR_S = 3_600.0
 DAY_S = 86_400.0
+
+
+async def take(house: WatchedHouse, *durations_s: float, every_s: float = 60.0) -> None:
+    """Have good runs of these durations end, and let time pass after each."""
+    for duration_s in durations_s:
+        before = house.monitor.check("web")
+        result = ProbeResult(True, "fine", duration_s=duration_s)
+        status = before.status.after(result, house.clock.time(), Thresholds(1, 1))
+        house.recorder.listen(before, replace(before, status=status, state=CheckState.UP))
+        await house.clock.advance(every_s)
 
 
 async def test_uptime_is_weighted_by_time(tmp_path: Path) -> None:
@@ -174,4 +185,61 @@ async def test_uptimes_for_metrics_are_of_the_last_measurement(tmp_path: Path) -
         assert house.recorder.uptimes == {}
         await house.recorder.measure()
 
-        assert house.recorder.uptimes["web"]["1h"].uptime == 1.0
+        assert house.recorder.uptimes["web"]["24h"].uptime == 1.0
+
+
+async def test_percentiles_are_exact_as_long_as_results_are_kept(tmp_path: Path) -> None:
+    """Each is one of the durations; what is outside the window is not counted."""
+    async with watched_house(tmp_path) as house:
+        house.add()
+        await take(house, 9.0, every_s=2 * HOUR_S)
+        await take(house, *(number / 100 for number in range(20, 0, -1)))
+        hour = await house.recorder.latency("web", "1h")
+        day = await house.recorder.latency("web", "24h")
+
+    assert (hour.runs, hour.is_exact) == (20, True)
+    assert hour.percentiles_s == {"p50": 0.1, "p95": 0.19, "p99": 0.2}
+    assert (day.runs, day.percentiles_s["p99"]) == (21, 9.0)
+
+
+async def test_percentiles_of_long_windows_outlive_results(tmp_path: Path) -> None:
+    """From buckets, within 5 %, also when periods were merged to days and results are gone."""
+    async with watched_house(tmp_path) as house:
+        house.add(interval_s=HOUR_S)
+        for _ in range(20):
+            await take(house, *[0.1] * 11, 3.0, every_s=2 * HOUR_S)
+        before = await house.recorder.latency("web", "90d")
+        fine = await house.history.periods.periods("web")
+        await house.recorder.keep_house()
+        after = await house.recorder.latency("web", "90d")
+        periods = await house.history.periods.periods("web")
+
+    assert after == before
+    assert (after.runs, after.is_exact) == (240, False)
+    assert after.percentiles_s == pytest.approx({"p50": 0.1, "p95": 3.0, "p99": 3.0}, rel=0.05)
+    assert len(periods) < len(fine)
+
+
+async def test_results_kept_for_less_than_a_window_are_not_enough(tmp_path: Path) -> None:
+    """Percentiles then come from buckets, and nothing is known of a check that never ran."""
+    async with watched_house(tmp_path, retention=Retention(HOUR_S)) as house:
+        house.add()
+        await take(house, 0.5)
+        day = await house.recorder.latency("web", "24h")
+        other = [await house.recorder.latency("other", window) for window in ("1h", "7d")]
+
+    assert (day.runs, day.is_exact) == (1, False)
+    assert [(each.runs, each.percentiles_s) for each in other] == [(0, {}), (0, {})]
+
+
+async def test_many_checks_are_added_up_in_pages(tmp_path: Path) -> None:
+    """All of them are there, however many go into one transaction."""
+    async with watched_house(tmp_path) as house:
+        for number in range(205):
+            house.add(f"web-{number}")
+            await house.run(True, name=f"web-{number}", every_s=0)
+        await house.clock.advance(60)
+        uptimes = await house.recorder.uptime()
+
+    assert len(uptimes) == 205
+    assert {each["24h"].up_ms for each in uptimes.values()} == {60_000}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
+from aiohttp import web
 from opentelemetry.baggage import set_baggage
 from opentelemetry.context import attach, detach
 from opentelemetry.trace import SpanKind
@@ -94,7 +97,7 @@ async def test_a_text_that_is_no_http_url_is_refused(pool, url):
 
 async def test_a_refused_connection_is_reported_as_such(pool, unused_tcp_port):
     """Nobody listens there: the reason is `connect`, and the pool counts it."""
-    with pytest.raises(HTTPRequestError, match="no connection") as caught:
+    with pytest.raises(HTTPRequestError, match=r"no connection: Connection refused$") as caught:
         await pool.fetch("GET", f"http://127.0.0.1:{unused_tcp_port}/")
 
     assert caught.value.reason is HTTPFailure.CONNECT
@@ -308,3 +311,108 @@ def attached_baggage() -> Iterator[None]:
         yield
     finally:
         detach(token)
+
+
+def redirect_to(url: str, status: int = 302) -> bytes:
+    """Return an answer that leads elsewhere."""
+    return f"HTTP/1.1 {status} Moved\r\nLocation: {url}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+SECRETS = {
+    "X-Api-Key": "secret",
+    "Authorization": "Bearer secret",
+    "Cookie": "session=secret",
+    "Host": "inside.example",
+}
+
+
+async def test_headers_do_not_follow_to_another_origin(server, pool):
+    """What a caller wrote for one host is for that host; what it understands is for every host."""
+    kept = {"Accept": "text/plain", "User-Agent": "mine"}
+    async with raw_server(redirect_to(server.url("/ok"))) as port:
+        await pool.fetch("GET", f"http://127.0.0.1:{port}/", headers={**SECRETS, **kept})
+
+    ((_, _, headers, _),) = server.requests
+    assert "secret" not in str(headers)
+    assert headers["Host"] == f"127.0.0.1:{server.port}"
+    assert (headers["Accept"], headers["User-Agent"]) == ("text/plain", "mine")
+
+
+async def test_headers_left_behind_stay_there(server, pool):
+    """They do not come again on the way, although the later hops are of one origin."""
+    async with raw_server(redirect_to(server.url("/hops/2"))) as port:
+        await pool.fetch("GET", f"http://127.0.0.1:{port}/", headers=SECRETS)
+
+    assert [path for _, path, _, _ in server.requests] == ["/hops/2", "/hops/1", "/ok"]
+    assert "secret" not in str(server.requests)
+
+
+async def test_headers_follow_within_an_origin(server, pool):
+    """A redirect to another path of the same host gets what the first request had."""
+    await pool.fetch("GET", server.url("/hops/1"), headers={"X-Api-Key": "1"})
+
+    assert [headers["X-Api-Key"] for _, _, headers, _ in server.requests] == ["1", "1"]
+
+
+@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (302, "PUT")])
+async def test_a_body_does_not_follow_to_another_origin(server, pool, status, method):
+    """Where it would be sent again the request ends, and says why."""
+    async with raw_server(redirect_to(server.url("/echo"), status)) as port:
+        with pytest.raises(HTTPRequestError, match="does not get the body") as caught:
+            await pool.fetch(method, f"http://127.0.0.1:{port}/", data=b"secret")
+
+    assert caught.value.reason is HTTPFailure.REDIRECTS
+    assert server.requests == []
+    assert pool.counts().in_use == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 303])
+async def test_a_post_that_goes_on_as_a_get_is_followed(server, pool, status):
+    """It has no body any more, and no header of its own."""
+    async with raw_server(redirect_to(server.url("/ok"), status)) as port:
+        await pool.fetch("POST", f"http://127.0.0.1:{port}/", data=b"secret", headers=SECRETS)
+
+    ((method, _, headers, body),) = server.requests
+    assert (method, body) == ("GET", b"")
+    assert "secret" not in str(headers)
+
+
+async def test_a_body_follows_within_an_origin(pool):
+    """As the status asks for."""
+    requests: list[tuple[str, bytes]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        requests.append((request.path, await request.read()))
+        if request.path == "/first":
+            return web.Response(status=307, headers={"Location": "/second"})
+        return web.Response()
+
+    application = web.Application()
+    application.router.add_post("/{name}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        await pool.fetch("POST", f"http://127.0.0.1:{runner.addresses[0][1]}/first", data=b"x")
+    finally:
+        await runner.cleanup()
+
+    assert requests == [("/first", b"x"), ("/second", b"x")]
+
+
+@pytest.mark.parametrize("kind", ["refused", "hangs"])
+async def test_a_request_that_fails_goes_at_once(server, pool, unused_tcp_port, kind):
+    """No circle of errors and frames keeps it until somebody collects garbage."""
+    url = f"http://127.0.0.1:{unused_tcp_port}/" if kind == "refused" else server.url("/hang")
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(HTTPRequestError) as caught:
+            await pool.fetch("GET", url, timeout_s=0.05)
+        failed = weakref.ref(caught.value)
+        del caught
+        left = failed()
+    finally:
+        gc.enable()
+
+    assert left is None

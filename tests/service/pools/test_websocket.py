@@ -9,6 +9,7 @@ from service.pools.websocket import (
     AdmissionError,
     CloseReason,
     ConnectionPolicy,
+    QueueSpread,
     SweepReport,
     WebSocketConnectionManager,
 )
@@ -140,8 +141,29 @@ async def test_the_sweep_reports_queues_and_ages(clock):
         report = await manager.health_check()
 
         assert report == SweepReport(
-            checked=2, queued_bytes=400, largest_queue_bytes=300, large_queues=1, oldest_s=5
+            checked=2,
+            queued_bytes=400,
+            largest_queue_bytes=300,
+            large_queues=1,
+            oldest_s=5,
+            queues=QueueSpread(100, 300, 300),
         )
+
+
+@pytest.mark.parametrize(
+    ("queues", "spread"),
+    [
+        ([], (0, 0, 0)),
+        ([7], (7, 7, 7)),
+        ([0, 5], (0, 5, 5)),
+        (list(range(10, 0, -1)), (5, 9, 10)),
+        (list(range(1, 101)), (50, 90, 99)),
+        (list(range(1, 102)), (51, 91, 100)),
+    ],
+)
+def test_the_spread_of_queues(queues, spread):
+    """Each percentile is the queue of one of the connections, in whatever order they come."""
+    assert QueueSpread.of(queues) == QueueSpread(*spread)
 
 
 @pytest.mark.parametrize(("waiting", "large"), [(199, 0), (200, 0), (201, 2)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
@@ -11,6 +11,8 @@ from alerts.clock import ManualClock
 from service.telemetry.collection import Collection
 from service.telemetry.definitions.gateway_metrics import MESSAGE_LATENCY
 from service.telemetry.definitions.job_metrics import JOB_DURATION
+from service.telemetry.definitions.pool_metrics import POOL_WAITING
+from service.telemetry.observers import Observers
 
 
 def trace_of(number: int, *, sampled: bool = True) -> SpanContext:
@@ -62,3 +64,18 @@ def test_local_histograms_do_the_same():
     readings = [kept(collection, "gateway_message_latency_seconds") for _ in range(2)]
 
     assert readings == [{(2, 0.0008), (3, 9.0)}] * 2
+
+
+def test_what_is_observed_has_no_exemplars():
+    """Also where it is read while a trace goes on, of which it would know nothing."""
+    collection = create()
+    observers = Observers(collection.provider.get_meter("test"))
+    observers.observe(POOL_WAITING, lambda: [(3, {})])
+    token = attach(inside(trace_of(1)))
+    try:
+        families = collection.collect().families
+    finally:
+        detach(token)
+
+    (point,) = next(each for each in families if each.family.name == "gateway_pool_waiting").points
+    assert not point.exemplars

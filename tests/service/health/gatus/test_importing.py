@@ -219,3 +219,43 @@ endpoints:
 def test_quotes_are_part_of_the_text_in_gatus(text, expected):
     """What has quotes there is compared with its quotes."""
     assert quoted_as_in_gatus(text) == expected
+
+
+DEFAULTS = """\
+alerting:
+  slack:
+    default-alert: {failure-threshold: 5, success-threshold: 4}
+  discord:
+    default-alert: {enabled: false, failure-threshold: 1}
+endpoints:
+  - {name: a, url: "http://a/", alerts: [{type: slack}]}
+  - {name: b, url: "http://b/", alerts: [{type: slack, failure-threshold: 2}]}
+  - {name: c, url: "http://c/", alerts: [{type: discord}]}
+  - {name: d, url: "http://d/", alerts: [{type: discord, enabled: true}, {type: email}]}
+external-endpoints:
+  - {name: e, token: t, alerts: [{type: slack}]}
+"""
+
+
+def test_thresholds_of_default_alerts():
+    """What an alert leaves open is what the alerts of its kind have by default."""
+    checks, _, _ = imported(DEFAULTS)
+
+    found = {
+        name: (check.get("failure_threshold"), check.get("success_threshold"))
+        for name, check in checks.items()
+    }
+    assert found == {"a": (5, 4), "b": (2, 4), "c": (None, None), "d": (1, 2), "e": (5, 4)}
+
+
+@pytest.mark.parametrize(
+    ("start", "when"),
+    [("23:00", "23:00"), ("1:05", "01:05"), ("01:05", "01:05"), ('"23:30"', "23:30")],
+)
+def test_times_of_day_without_quotes(start, when):
+    """YAML reads some as numbers; they are times in Gatus."""
+    window = f"{{start: {start}, duration: 1h, every: [Monday]}}"
+    _, remarks, settings = imported(f"maintenance: {window}\nendpoints: []\n")
+
+    assert remarks == []
+    assert [each.weekly for each in settings.health.maintenance] == [f"mon {when}"]

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from alerts.clock import ManualClock
 from service.health.checks import Check, run_check
 from service.health.probes.connections import ConnectionsProbe
+from service.pools.websocket import QueueSpread
+
+SPREAD = QueueSpread(0, 30, 40)
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,8 @@ class Report:
     closed_idle: int = 1
     queued_bytes: int = 70
     largest_queue_bytes: int = 40
+    large_queues: int = 1
+    queues: QueueSpread = SPREAD
 
 
 class Sweep:
@@ -44,6 +49,10 @@ async def test_a_sweep_that_ends_is_a_success_with_its_counts():
         "closed_idle": 1,
         "queued_bytes": 70,
         "largest_queue_bytes": 40,
+        "large_queues": 1,
+        "queue_p50_bytes": 0,
+        "queue_p90_bytes": 30,
+        "queue_p99_bytes": 40,
     }
 
 

@@ -103,6 +103,18 @@ async def test_redirects_are_judged_as_they_are_if_not_followed(server, pool):
     assert len(server.requests) == 1
 
 
+async def test_keys_do_not_follow_redirects_to_another_host(server, pool):
+    """The target alone gets headers and credentials of the check, and where it leads works."""
+    moved = f"HTTP/1.1 302 Found\r\nLocation: {server.url('/ok')}\r\nContent-Length: 0\r\n\r\n"
+    async with raw_server(moved.encode()) as port:
+        url = f"http://127.0.0.1:{port}/"
+        keys = {"X-API-Key": "secret", "Cookie": "a=secret"}
+        result = await probe(pool, url, headers=keys, bearer_token="secret")
+
+    assert result.success
+    assert "secret" not in str(server.requests)
+
+
 @pytest.mark.parametrize(
     ("path", "timeout_s", "error_type"),
     [("/hang", 0.3, "timeout"), ("/loop", 10, "redirects"), ("/endless", 10, "body_size")],

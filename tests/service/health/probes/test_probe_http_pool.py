@@ -42,7 +42,7 @@ async def test_waiting_for_a_whole_interval_is_exhaustion(waited, success):
     pool.stats.start_waiting(pool.stats.endpoint("a", 80), now=0.0)
     pool.now = waited
 
-    result = await HTTPPoolProbe(pool, exhausted_after_s=60.0).run(1.0)
+    result = await HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0).run(1.0)
     assert result.success is success
 
 
@@ -57,7 +57,7 @@ async def test_exhaustion_names_the_setting_to_raise(in_use, setting):
     pool.stats.start_waiting(pool.stats.endpoint("a", 80), now=0.0)
     pool.now = 90.0
 
-    result = await HTTPPoolProbe(pool, exhausted_after_s=60.0).run(1.0)
+    result = await HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0).run(1.0)
     assert result.error_type == "exhausted"
     assert result.reason == (
         f"requests have been waiting for a connection for 1m30s without a break, 1 now; {setting}"
@@ -67,7 +67,7 @@ async def test_exhaustion_names_the_setting_to_raise(in_use, setting):
 async def test_what_the_other_side_does_is_not_the_pools_failure():
     """A target that is down fails its own check; the pool serves its requests as it should."""
     pool = CountedPool()
-    probe = HTTPPoolProbe(pool, exhausted_after_s=60.0)
+    probe = HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0)
     pool.stats.requests = 13
     pool.stats.errors = {"connect": 6, "timeout": 6}
 
@@ -79,7 +79,7 @@ async def test_what_the_other_side_does_is_not_the_pools_failure():
 async def test_requests_that_gave_up_waiting_are_exhaustion():
     """They failed here and not at the other side; those of earlier runs are not told again."""
     pool = CountedPool()
-    probe = HTTPPoolProbe(pool, exhausted_after_s=60.0)
+    probe = HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0)
     pool.stats.requests, pool.stats.errors = 10, {"pool_wait": 3, "timeout": 1}
 
     first, second = await probe.run(1.0), await probe.run(1.0)
@@ -94,7 +94,7 @@ async def test_requests_that_gave_up_waiting_are_exhaustion():
 async def test_the_busiest_hosts_are_told_one_by_one():
     """What is in use, waiting and failed since the last run; hosts without any are left out."""
     pool = CountedPool()
-    probe = HTTPPoolProbe(pool, exhausted_after_s=60.0)
+    probe = HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0)
     pool.stats.endpoint("a", 80).errors = 3
     await probe.run(1.0)
     pool.stats.endpoint("a", 80).errors = 5
@@ -120,7 +120,7 @@ async def test_only_so_many_hosts_are_told():
         pool.stats.endpoint(f"h{number}", 80).in_use = 1
     pool.stats.start_waiting(pool.stats.endpoint("h7", 80), now=0.0)
 
-    result = await HTTPPoolProbe(pool, exhausted_after_s=60.0).run(1.0)
+    result = await HTTPPoolProbe(pool, exhausted_after_s=lambda: 60.0).run(1.0)
     told = [key for key in result.attributes if key.endswith(":80.in_use")]
     assert (len(told), told[0]) == (MOST_HOSTS, "host.h7:80.in_use")
 
@@ -130,10 +130,12 @@ async def test_marked_hosts_have_to_answer(unused_tcp_port):
     closed = URL(f"http://me:hush@127.0.0.1:{unused_tcp_port}/secret")
     async with probe_parts() as parts, raw_server(b"HTTP/1.1 500 Broken\r\n\r\n") as port:
         there = URL(f"http://127.0.0.1:{port}/")
-        good = await HTTPPoolProbe(parts.pool, exhausted_after_s=60.0, hosts=[there]).run(5.0)
-        bad = await HTTPPoolProbe(parts.pool, exhausted_after_s=60.0, hosts=[there, closed]).run(
+        good = await HTTPPoolProbe(parts.pool, exhausted_after_s=lambda: 60.0, hosts=[there]).run(
             5.0
         )
+        bad = await HTTPPoolProbe(
+            parts.pool, exhausted_after_s=lambda: 60.0, hosts=[there, closed]
+        ).run(5.0)
 
     assert good.success, good.reason
     assert (bad.success, bad.error_type) == (False, "unreachable")

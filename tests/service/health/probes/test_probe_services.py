@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import ssl
+import struct
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -20,10 +21,13 @@ from tests.support.certificates import Certificates
 from tests.support.http import raw_server
 from tests.support.postgresql import PostgreSQLServer, UnavailableError
 from tests.support.probes import run_once
+from tests.support.redis import RedisServer
 
 
 @asynccontextmanager
-async def grpc_server(*, with_health: bool = True) -> AsyncIterator[str]:
+async def grpc_server(
+    *, with_health: bool = True, credentials: grpc.ServerCredentials | None = None
+) -> AsyncIterator[str]:
     server = grpc.aio.server()
     servicer = health.aio.HealthServicer()
     if with_health:
@@ -31,7 +35,10 @@ async def grpc_server(*, with_health: bool = True) -> AsyncIterator[str]:
     status = health_pb2.HealthCheckResponse
     await servicer.set("", status.SERVING)
     await servicer.set("orders", status.NOT_SERVING)
-    port = server.add_insecure_port("127.0.0.1:0")
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield f"127.0.0.1:{port}"
@@ -63,6 +70,28 @@ async def test_grpc_tells_servers_without_health_and_nobody_apart(unused_tcp_por
 
     assert without.reason == "the server does not have the health service"
     assert nobody.error_type == "connect"
+
+
+async def test_grpc_with_tls_has_the_name_that_is_wanted(tmp_path):
+    """A wrong name, a stranger's certificate and a server in plain text are failures of TLS."""
+    certificates = Certificates.make(tmp_path)
+    leaf = certificates.authority.issue_cert("localhost")
+    chain = b"".join(each.bytes() for each in leaf.cert_chain_pems)
+    credentials = grpc.ssl_server_credentials([(leaf.private_key_pem.bytes(), chain)])
+    tls = {"ca_file": certificates.ca_file, "server_name": "localhost"}
+    async with grpc_server(credentials=credentials) as address:
+        given = {"address": address, "use_tls": True}
+        named = await run_once("grpc", {**given, "tls": tls})
+        other = await run_once("grpc", {**given, "tls": {**tls, "server_name": "else.test"}})
+        stranger = await run_once("grpc", {**given, "tls": {"server_name": "localhost"}})
+        without = await run_once("grpc", {"address": address})
+    async with grpc_server() as address:
+        plain = await run_once("grpc", {"address": address, "use_tls": True, "tls": tls})
+
+    assert (named.success, named.reason) == (True, "SERVING")
+    assert [each.error_type for each in (other, stranger, plain)] == ["tls"] * 3
+    assert other.reason.startswith("no TLS connection: ")
+    assert without.error_type == "connect"
 
 
 @asynccontextmanager
@@ -130,6 +159,54 @@ async def test_redis_with_tls_has_the_name_and_version_that_are_wanted(tmp_path)
     assert named.attributes["tls.protocol.version"] == "TLSv1.3"
     assert other.error_type == "tls"
     assert not too_old.success
+
+
+@asynccontextmanager
+async def behind_tls(port: int, context: ssl.SSLContext) -> AsyncIterator[int]:
+    """Take TLS for a server that has none, and yield where."""
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(4096):
+                writer.write(data)
+        writer.close()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind_reader, behind_writer = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(carry(reader, behind_writer), carry(behind_reader, writer))
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_a_real_redis_with_tls(tmp_path):
+    """One that asks for a password and a certificate gets both, and is known by its name."""
+    certificates = Certificates.make(tmp_path)
+    tls = {
+        "ca_file": certificates.ca_file,
+        "server_name": "localhost",
+        "cert_file": certificates.client_cert,
+        "key_file": certificates.client_key,
+    }
+    with RedisServer("--requirepass", "hush", keep_data=False) as real:
+        async with behind_tls(real.port, certificates.strict_server()) as port:
+            given: dict[str, object] = {
+                "url": f"rediss://127.0.0.1:{port}/1",
+                "password": "hush",
+                "tls": tls,
+            }
+            good = await run_once("redis", given, conditions=["[CERTIFICATE_EXPIRATION] > 1h"])
+            wrong = await run_once("redis", {**given, "password": "other"})
+            name = await run_once("redis", {**given, "tls": {**tls, "server_name": "else.test"}})
+            nameless = {each: tls[each] for each in ("ca_file", "server_name")}
+            anonymous = await run_once("redis", {**given, "tls": nameless})
+
+    assert (good.success, good.reason) == (True, "PONG")
+    assert good.attributes["tls.protocol.version"] == "TLSv1.3"
+    assert (wrong.error_type, name.error_type) == ("authorization", "tls")
+    assert not anonymous.success
+    assert anonymous.error_type in ("tls", "disconnected")
 
 
 async def test_redis_behind_a_unix_socket_answers_ping(tmp_path):
@@ -216,6 +293,97 @@ async def test_sql_servers_that_are_not_there_fail(unused_tcp_port, kind):
 
     assert result.error_type == "connect", result.reason
     assert "hush" not in result.reason
+
+
+def mysql_packet(sequence: int, body: bytes) -> bytes:
+    """Return a packet of MySQL's protocol: its size in three bytes, its number, and the rest."""
+    return struct.pack("<I", len(body) | sequence << 24) + body
+
+
+def mysql_error(code: int, state: str, words: str, *, sequence: int = 2) -> bytes:
+    """Return the packet that says what is wrong."""
+    said = f"#{state}{words}".encode()
+    return mysql_packet(sequence, b"\xff" + struct.pack("<H", code) + said)
+
+
+MYSQL_GREETING = mysql_packet(
+    0,
+    b"\x0a8.0.36\0"
+    + struct.pack("<I8sxHBHHB10x12sx", 7, b"12345678", 0xF7FF, 33, 2, 0x8008, 21, b"901234567890")
+    + b"mysql_native_password\0",
+)
+
+
+@asynccontextmanager
+async def mysql_server(first: bytes, then: bytes = b"") -> AsyncIterator[str]:
+    """Greet, read a login if there is more to say, say it and hang up."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(first)
+        if then:
+            size = int.from_bytes((await reader.readexactly(4))[:3], "little")
+            await reader.readexactly(size)
+            writer.write(then)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        yield f"mysql://me:hush@127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "error_type", "reason"),
+    [
+        (
+            MYSQL_GREETING,
+            mysql_error(1045, "28000", "Access denied for user 'me'@'localhost'"),
+            "authorization",
+            "the login is refused: Access denied for user 'me'@'localhost'",
+        ),
+        (
+            MYSQL_GREETING,
+            mysql_error(1049, "42000", "Unknown database 'x'"),
+            "connect",
+            "no connection: Unknown database 'x'",
+        ),
+        (
+            mysql_error(1040, "08004", "Too many connections", sequence=0),
+            b"",
+            "connect",
+            "no connection: Too many connections",
+        ),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", b"", "connect", "no connection: Packet sequence"),
+        (b"", b"", "connect", "no connection: Lost connection"),
+    ],
+    ids=["password", "database", "full", "another protocol", "hangs up"],
+)
+async def test_mysql_that_refuses_says_why(first, then, error_type, reason):
+    """In the words of the server, and a refused login is told apart."""
+    async with mysql_server(first, then) as url:
+        result = await run_once("sql", {"url": url})
+
+    assert result.error_type == error_type
+    assert result.reason.startswith(reason)
+    assert "hush" not in result.reason
+
+
+async def test_postgresql_that_refuses_the_password_says_so():
+    """A refused login is told apart from a server that is not there."""
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readexactly(8)  # asks for TLS
+            writer.write(b"N")
+            await reader.readexactly(8)
+            body = b'SFATAL\0VFATAL\0C28P01\0Mpassword authentication failed for user "me"\0\0'
+            writer.write(b"E" + struct.pack(">I", len(body) + 4) + body)
+        writer.close()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        result = await run_once("sql", {"url": f"postgresql://me:hush@127.0.0.1:{port}/x"})
+
+    assert result.error_type == "authorization"
+    assert result.reason == 'the login is refused: password authentication failed for user "me"'
 
 
 @asynccontextmanager
