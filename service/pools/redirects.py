@@ -22,8 +22,9 @@ _GOES_ALONG: Final = frozenset(("accept", "accept-encoding", "accept-language", 
 def guarded_redirects() -> aiohttp.TraceConfig:
     """Return signals that keep the caller's headers and body from another origin.
 
-    Another origin is another scheme, host or port. Headers are left behind for the rest of the
-    way. A body that would be sent again ends the request: without it it would be another one.
+    Another origin is another scheme, host or port, but for the usual step from http to https of one
+    host. Headers are left behind for the rest of the way. A body that would be sent again ends the
+    request: without it it would be another one.
     """
     config = aiohttp.TraceConfig()
     config.on_request_redirect.append(_redirected)
@@ -52,9 +53,16 @@ async def _redirected(
 def _leaves(url: URL, location: str) -> bool:
     """Return whether a redirect leads to another origin; one that cannot be read does."""
     try:
-        return url.join(URL(location)).origin() != url.origin()
+        target = _origin(url.join(URL(location)))
     except ValueError:
         return True
+    origin = _origin(url)
+    is_secured = (origin[0], origin[2], target[0], target[2]) == ("http", 80, "https", 443)
+    return target != origin and not (is_secured and target[1] == origin[1])
+
+
+def _origin(url: URL) -> tuple[str, str | None, int | None]:
+    return (url.scheme, url.host, url.port)
 
 
 def _drops_body(params: aiohttp.TraceRequestRedirectParams) -> bool:
