@@ -7,14 +7,14 @@ that is renamed begins anew, and what is known of the old name is forgotten when
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import Table, delete, insert, select
 
 from alerts.storage.check_periods import CheckPeriod, CheckPeriods, save_periods_in
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import CHECK_CHANGE, CHECK_RESULT, CHECK_STATE
 
 _OLD: Final = 2_000
@@ -118,13 +118,13 @@ class CheckHistory:
             return
         async with self._database.transaction() as connection:
             for states in in_batches(news.states):
-                await upsert(connection, CHECK_STATE, [asdict(state) for state in states])
+                await upsert(connection, CHECK_STATE, [as_row(state) for state in states])
             for results in in_batches(news.results):
-                rows = [{**asdict(result), "success": int(result.success)} for result in results]
+                rows = [{**as_row(result), "success": int(result.success)} for result in results]
                 await upsert(connection, CHECK_RESULT, rows)
             for changes in in_batches(news.changes):
                 await connection.execute(
-                    insert(CHECK_CHANGE), [asdict(change) for change in changes]
+                    insert(CHECK_CHANGE), [as_row(change) for change in changes]
                 )
             await save_periods_in(connection, news.periods)
 

@@ -8,7 +8,7 @@ takes its share.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import CHECK_PERIOD
 
 HOUR_MS: Final = 3_600_000
@@ -289,7 +289,7 @@ def _row(period: CheckPeriod) -> dict[str, Any]:
         "check_name": period.check_name,
         "start_ms": period.start_ms,
         "end_ms": period.end_ms,
-        **asdict(period.times),
+        **as_row(period.times),
     }
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from sqlalchemy import select
 
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import RULE_GROUP
 
 
@@ -37,3 +39,19 @@ async def test_upsert(database: Database) -> None:
         rows = await connection.execute(select(RULE_GROUP).order_by(RULE_GROUP.c.group_key))
 
         assert [tuple(row) for row in rows] == [("a", 2), ("b", 4)]
+
+
+def test_a_row_has_the_fields_of_a_value_as_they_are():
+    """By their names, without copies of what is in them."""
+
+    @dataclass(frozen=True, slots=True)
+    class Value:
+        name: str
+        parts: list[int]
+
+    value = Value("a", [1])
+
+    row = as_row(value)
+
+    assert row == {"name": "a", "parts": [1]}
+    assert row["parts"] is value.parts
