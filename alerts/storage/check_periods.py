@@ -7,6 +7,7 @@ takes its share.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,11 +17,11 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    bindparam,
     case,
     delete,
     func,
     insert,
-    literal,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -111,6 +112,10 @@ class CheckPeriods:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._totals = _totals()
+        self._totals_of_check = self._totals.where(
+            CHECK_PERIOD.c.check_name == bindparam("of_check")
+        )
 
     async def totals(
         self, start_ms: int, end_ms: int, *, check_name: str | None = None
@@ -127,12 +132,17 @@ class CheckPeriods:
         Raises:
             StorageError: They cannot be read.
         """
-        statement = _totals(start_ms, end_ms)
+        window: dict[str, int | str] = {"window_start_ms": start_ms, "window_end_ms": end_ms}
+        statement = self._totals
         if check_name is not None:
-            statement = statement.where(CHECK_PERIOD.c.check_name == check_name)
+            statement, window["of_check"] = self._totals_of_check, check_name
         async with self._database.transaction() as connection:
-            rows = (await connection.execute(statement)).all()
-        return {row.check_name: _times(row) for row in rows}
+            rows = (await connection.execute(statement, window)).all()
+        found: dict[str, StateTimes] = {}
+        for batch in in_batches(rows):
+            found.update((row.check_name, _times(row)) for row in batch)
+            await asyncio.sleep(0)  # a thousand checks must not hold up the loop
+        return found
 
     async def periods(self, check_name: str) -> tuple[CheckPeriod, ...]:
         """Return all periods of a check, oldest first.
@@ -215,12 +225,14 @@ _SUMMED: Final = ("up_ms", "degraded_ms", "down_ms", "maintenance_ms", "held_ms"
 _COUNTED: Final = ("runs", "failures", "duration_sum_s")
 
 
-def _totals(start_ms: int, end_ms: int) -> Select[Any]:
+def _totals() -> Select[Any]:
+    """Return the sums of a window, whose bounds are parameters: building it takes milliseconds."""
     table = CHECK_PERIOD.c
-    start, end = literal(start_ms, BigInteger), literal(end_ms, BigInteger)
+    start = bindparam("window_start_ms", type_=BigInteger)
+    end = bindparam("window_end_ms", type_=BigInteger)
     first = case((table.start_ms < start, start), else_=table.start_ms)
     last = case((table.end_ms > end, end), else_=table.end_ms)
-    is_inside = (table.start_ms >= start_ms) & (table.end_ms <= end_ms)
+    is_inside = (table.start_ms >= start) & (table.end_ms <= end)
     return (
         select(
             table.check_name,
@@ -236,7 +248,7 @@ def _totals(start_ms: int, end_ms: int) -> Select[Any]:
             ),
             *_of_runs(),
         )
-        .where(table.end_ms > start_ms, table.start_ms < end_ms)
+        .where(table.end_ms > start, table.start_ms < end)
         .group_by(table.check_name)
     )
 
