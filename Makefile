@@ -17,7 +17,7 @@ demo: .venv/.installed
 	$(BIN)/gatewatch demo
 
 test: .venv/.installed-dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check $(CODE)

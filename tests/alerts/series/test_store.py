@@ -310,7 +310,7 @@ def test_reader_and_writer_in_different_threads():
     assert not torn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(
