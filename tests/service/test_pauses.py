@@ -22,9 +22,10 @@ class Circle:
 
 
 @pytest.fixture(autouse=True)
-def _all_is_looked_at_afterwards() -> Iterator[None]:
+def _all_is_set_aside_afterwards() -> Iterator[None]:
     yield
     gc.unfreeze()
+    gc.freeze()  # as tests/conftest.py has it
 
 
 def test_what_survives_with_its_elders_is_set_aside():
