@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # What is the project's: examples that were saved beside it are nobody's business.
-CODE := service alerts tests benchmarks
-TEXTS := README.md CHANGELOG.md CONTRIBUTING.md docs
+CODE := service alerts tests benchmarks docs
+TEXTS := README.md CHANGELOG.md CONTRIBUTING.md
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Compiled once: tests start the command hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=

@@ -29,7 +29,10 @@ from service.cli import main
 _LINE_LIMIT: Final = 1024 * 1024
 _SCRIPTS_AND_THREADS: Final = (".__main__", ".migrations.env", ".grpc")
 """Modules that are run rather than imported, or start threads, which do not survive a fork."""
-_MORE: Final = ("sqlalchemy.dialects.sqlite.aiosqlite", "rich.console", "rich.table", "uvloop")
+_MORE: Final = (
+    *("alembic.command", "alembic.script", "jsonpath", "sqlalchemy.dialects.sqlite.aiosqlite"),
+    *("rich.console", "rich.table", "uvloop"),
+)
 """What the command's own modules import while they run."""
 
 
