@@ -33,6 +33,7 @@ from benchmarks.fanout.measuring import (
     Line,
     Memory,
     Round,
+    latencies,
     line,
     measure,
     quantile,
@@ -114,7 +115,7 @@ async def run(plan: Plan, sides: Sequence[Side], compiled: Path | None) -> None:
     if cores.server is None:
         print("There is one core only: rates and latencies are of little worth.\n")
     memory: dict[str, Memory] = {}
-    latencies: dict[str, list[float]] = {}
+    late: dict[str, list[float]] = {}
     for subscribers in plan.subscribers:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             async with AsyncExitStack() as stack:
@@ -125,15 +126,14 @@ async def run(plan: Plan, sides: Sequence[Side], compiled: Path | None) -> None:
                     started, memory[side.key] = await stack.enter_async_context(running)
                     lines.append(started)
                 if subscribers == plan.subscribers[0] and plan.messages:
-                    for one in lines:
-                        latencies[one.side.key] = await one.latencies(plan.messages)
+                    late = await latencies(lines, plan.messages)
                 results = {
                     burst: await measure(lines, burst, rounds=plan.rounds, seconds=plan.seconds)
                     for burst in plan.bursts
                 }
         print_costs(subscribers, sides, results)
-    if latencies:
-        print_latencies(plan, sides, latencies)
+    if late:
+        print_latencies(plan, sides, late)
     print_memory(plan.subscribers[-1], sides, memory)
 
 

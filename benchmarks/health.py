@@ -29,11 +29,10 @@ from aiohttp import web
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 
-from alerts.clock import SystemClock
 from service.app import App
 from service.config.settings import Settings
 from service.gateway.channels import ChannelRules
-from service.memory import set_aside_what_stays
+from service.pauses import short_pauses
 
 DATA = b'{"text":"' + b"x" * 80 + b'"}'
 UPGRADE = (
@@ -225,15 +224,15 @@ async def main(options: argparse.Namespace) -> None:
             span_processors=[lateness],
             log_stream=io.StringIO(),
         )
-        async with app, subscribers(app, options.subscribers), asyncio.TaskGroup() as tasks:
-            tasks.create_task(publish(app, options.burst, stop))
-            # As the command does once everything is there.
-            await set_aside_what_stays(SystemClock(), FIRST_RUNS_S)
-            for how in ROUNDS:
-                control.send(how)
-                await measure(app, lateness, how, options.seconds)
-            stop.set()
-            control.send("stop")
+        with short_pauses():  # as the command
+            async with app, subscribers(app, options.subscribers), asyncio.TaskGroup() as tasks:
+                tasks.create_task(publish(app, options.burst, stop))
+                await asyncio.sleep(FIRST_RUNS_S)
+                for how in ROUNDS:
+                    control.send(how)
+                    await measure(app, lateness, how, options.seconds)
+                stop.set()
+                control.send("stop")
     await asyncio.to_thread(targets.join)
 
 

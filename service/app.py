@@ -406,7 +406,7 @@ class App:
         await self._series.save()
 
     async def _measure(self, _slot_s: float) -> None:
-        self.gateway.connections.measure_queues()
+        await self.gateway.connections.measure_queues()
 
     def _observe(self) -> None:
         observers = self.telemetry.observers

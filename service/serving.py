@@ -14,7 +14,7 @@ from alerts.errors import AlertsError, Problem
 from service.app import App
 from service.config.settings import Settings
 from service.errors import GatewatchError
-from service.memory import set_aside_what_stays
+from service.pauses import look_at_everything_when_grown, short_pauses
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -32,6 +32,15 @@ async def serve(
     SIGHUP has the configuration read again, for which ``reread`` reads the settings and ``locate``
     finds the places of problems in them.
     """
+    with short_pauses():
+        return await _serve(settings, reread, locate)
+
+
+async def _serve(
+    settings: Settings,
+    reread: Callable[[], Settings] | None,
+    locate: Callable[[Problem], Problem],
+) -> int:
     stop = asyncio.Event()
     hang_up = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -42,12 +51,12 @@ async def serve(
     app = App(settings, environment=os.environ, reread=reread, locate=locate)
     async with app, asyncio.TaskGroup() as tasks:
         reloading = tasks.create_task(_reload_on(hang_up, app), name="reload on SIGHUP")
-        settling = tasks.create_task(
-            set_aside_what_stays(SystemClock(), _SETTLED_AFTER_S), name="set aside what stays"
+        looking = tasks.create_task(
+            look_at_everything_when_grown(SystemClock(), _SETTLED_AFTER_S), name="look for garbage"
         )
         await stop.wait()
         reloading.cancel()
-        settling.cancel()
+        looking.cancel()
         # Before the log says so, for who reads it and insists. Left to the kernel: an exception at
         # any place of the code that stops the parts would be one more reason to stop them in order.
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -7,7 +7,7 @@ takes its share.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,11 +16,12 @@ from sqlalchemy import (
     ColumnElement,
     Row,
     Select,
+    Text,
+    bindparam,
     case,
     delete,
     func,
     insert,
-    literal,
     select,
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -116,6 +117,14 @@ class CheckPeriods:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        name = CHECK_PERIOD.c.check_name
+        totals = _totals()
+        self._totals_of_check = totals.where(name == bindparam("of_check", type_=Text))
+        self._page_of_totals = (
+            totals.where(name > bindparam("after", type_=Text))
+            .order_by(name)
+            .limit(_SUMMED_AT_ONCE)
+        )
 
     async def totals(
         self, start_ms: int, end_ms: int, *, check_name: str | None = None
@@ -132,20 +141,17 @@ class CheckPeriods:
         Raises:
             StorageError: They cannot be read.
         """
-        name = CHECK_PERIOD.c.check_name
-        statement = _totals(start_ms, end_ms).order_by(name).limit(_SUMMED_AT_ONCE)
+        window: dict[str, int | str] = {"window_start_ms": start_ms, "window_end_ms": end_ms}
         if check_name is not None:
-            statement = statement.where(name == check_name)
+            return await self._sum(self._totals_of_check, {**window, "of_check": check_name})
         found: dict[str, StateTimes] = {}
-        page = statement
+        last = ""
         while True:
-            async with self._database.transaction() as connection:
-                rows = (await connection.execute(page)).all()
-            for row in rows:
-                found[row[0]] = _times(row[1:])
-            if len(rows) < _SUMMED_AT_ONCE:
+            page = await self._sum(self._page_of_totals, {**window, "after": last})
+            found |= page
+            if len(page) < _SUMMED_AT_ONCE:
                 return found
-            page = statement.where(name > rows[-1][0])
+            last = next(reversed(page))
 
     async def durations(self, start_ms: int, end_ms: int, check_name: str) -> DurationCounts:
         """Return how long the runs of a check took, of every period that reaches into a window.
@@ -243,6 +249,13 @@ class CheckPeriods:
             if len(oldest) < _OLD:
                 return deleted
 
+    async def _sum(
+        self, statement: Select[Any], parameters: Mapping[str, int | str]
+    ) -> dict[str, StateTimes]:
+        async with self._database.transaction() as connection:
+            rows = (await connection.execute(statement, parameters)).all()
+        return {row[0]: _times(row[1:]) for row in rows}
+
 
 async def save_periods_in(connection: AsyncConnection, periods: Sequence[CheckPeriod]) -> None:
     """Store periods, each in place of the one of its check that begins with it."""
@@ -253,12 +266,14 @@ _SUMMED: Final = ("up_ms", "degraded_ms", "down_ms", "maintenance_ms", "held_ms"
 _COUNTED: Final = ("runs", "failures", "duration_sum_s")
 
 
-def _totals(start_ms: int, end_ms: int) -> Select[Any]:
+def _totals() -> Select[Any]:
+    """Return the sums of a window, whose bounds are parameters: building it takes milliseconds."""
     table = CHECK_PERIOD.c
-    start, end = literal(start_ms, BigInteger), literal(end_ms, BigInteger)
+    start = bindparam("window_start_ms", type_=BigInteger)
+    end = bindparam("window_end_ms", type_=BigInteger)
     first = case((table.start_ms < start, start), else_=table.start_ms)
     last = case((table.end_ms > end, end), else_=table.end_ms)
-    is_inside = (table.start_ms >= start_ms) & (table.end_ms <= end_ms)
+    is_inside = (table.start_ms >= start) & (table.end_ms <= end)
     return (
         select(
             table.check_name,
@@ -274,7 +289,7 @@ def _totals(start_ms: int, end_ms: int) -> Select[Any]:
             ),
             *_of_runs(),
         )
-        .where(table.end_ms > start_ms, table.start_ms < end_ms)
+        .where(table.end_ms > start, table.start_ms < end)
         .group_by(table.check_name)
     )
 

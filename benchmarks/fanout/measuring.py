@@ -101,7 +101,7 @@ class Line:
 
     async def round(self, count: int, seconds: float) -> Round:
         """Publish bursts for so long, one at least."""
-        await self._server.publisher.connect()
+        await self.connect()
         server_s, reader_s = self._server.child.cpu_s, self._reader.cpu_s
         began = time.perf_counter()
         bursts = 0
@@ -118,16 +118,14 @@ class Line:
             reader_share=(self._reader.cpu_s - reader_s) / wall_s,
         )
 
-    async def latencies(self, messages: int) -> list[float]:
-        """Return how long single messages took to each subscriber, in seconds, sorted."""
+    async def latencies(self) -> list[float]:
+        """Return how long a single message took to each subscriber, in seconds."""
+        began = time.monotonic_ns()
+        return [(arrival - began) / 1e9 for arrival in await self.burst(1, timed=True)]
+
+    async def connect(self) -> None:
+        """Publish over a fresh connection from now on."""
         await self._server.publisher.connect()
-        found: list[float] = []
-        for _ in range(messages):
-            due = time.perf_counter() + LATENCY_INTERVAL_S
-            began = time.monotonic_ns()
-            found += [(arrival - began) / 1e9 for arrival in await self.burst(1, timed=True)]
-            await asyncio.sleep(due - time.perf_counter())
-        return sorted(found)
 
 
 @asynccontextmanager
@@ -183,6 +181,23 @@ async def measure(
             if time.perf_counter() - began > max(_SLOW_ROUND_S, 2 * seconds):
                 slow.add(one.side.key)
     return {key: median(of_side) for key, of_side in found.items() if of_side}
+
+
+async def latencies(lines: Sequence[Line], messages: int) -> dict[str, list[float]]:
+    """Let all sides publish single messages in turn; return how long each took, in seconds, sorted.
+
+    In turn message by message, so that what else the machine does is the same for all.
+    """
+    for one in lines:
+        await one.connect()
+    found: dict[str, list[float]] = {one.side.key: [] for one in lines}
+    for number in range(messages):
+        due = time.perf_counter() + LATENCY_INTERVAL_S
+        first = number % len(lines)
+        for one in (*lines[first:], *lines[:first]):
+            found[one.side.key] += await one.latencies()
+        await asyncio.sleep(due - time.perf_counter())
+    return {key: sorted(values) for key, values in found.items()}
 
 
 def median(rounds: Sequence[Round]) -> Round:

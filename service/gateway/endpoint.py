@@ -138,6 +138,7 @@ class WebSocketEndpoint:
         finally:
             client.ended(CloseReason(1006, "lost"))
             client.hang_up()
+            _let_go_of_frames(socket.exception())
             self._report_end(client)
         return socket
 
@@ -241,6 +242,16 @@ def _subprotocol_spoken(request: web.Request) -> bool:
     """Decide on the names a client offers; browsers give up when none of theirs is taken."""
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     return offered is None or SUBPROTOCOL in map(str.strip, offered.split(","))
+
+
+def _let_go_of_frames(error: BaseException | None) -> None:
+    """Have errors that a socket keeps not keep the socket, through the frames they passed.
+
+    Otherwise everything there was of a connection stays until a collection of garbage finds it.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__context__
 
 
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

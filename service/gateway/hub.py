@@ -163,8 +163,8 @@ class Hub:
         channel.listeners.pop(subscriber, None)
         self._stats.subscriptions -= 1
         if not channel:
-            del self._channels[name]
             channel.batcher.flush_nowait()  # to nobody: it only stops the timer
+            del self._channels[name]
 
     def publish(
         self,
@@ -240,7 +240,8 @@ class Hub:
     def _open(self, name: str, rule: ChannelRule) -> Channel:
         channel = Channel(name, rule)
         channel.batcher = MessageBatcher(
-            lambda batch: self._fan_out(channel, batch),
+            # Not the channel itself: a circle would stay until a collection of garbage finds it.
+            lambda batch: self._fan_out(self._channels[name], batch),
             size_of=push_size,
             on_error=self._on_error,
             clock=self._clock,

@@ -296,7 +296,7 @@ class WebSocketConnectionManager(Generic[Connection]):
             elif pinged_at is None and silent_s >= policy.ping_after_s:
                 pinged += 1
                 connection.ping()
-        self.measure_queues()
+        await self.measure_queues()
         stats = self.stats
         return SweepReport(
             checked=checked,
@@ -310,11 +310,15 @@ class WebSocketConnectionManager(Generic[Connection]):
             queues=QueueSpread.of(queues),
         )
 
-    def measure_queues(self) -> None:
+    async def measure_queues(self) -> None:
         """Note in ``stats`` how much waits for clients to take it."""
         threshold = self._policy.large_queue_bytes
         total = largest = large = 0
-        for connection in self._connections.values():
+        for number, connection in enumerate(self):
+            if number and number % _SWEEP_SLICE == 0:
+                await asyncio.sleep(0)
+            if connection.id not in self._connections:
+                continue
             waiting = connection.queued_bytes
             total += waiting
             largest = max(largest, waiting)

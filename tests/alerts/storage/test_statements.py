@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import event, select
 
 from alerts.storage.database import Database
-from alerts.storage.statements import in_batches, upsert
+from alerts.storage.statements import as_row, in_batches, upsert
 from alerts.storage.tables import RULE_GROUP
 
 
@@ -62,3 +63,19 @@ async def test_upsert_of_many_rows(database: Database) -> None:
 
     assert written == [100, 200, 250]
     assert len(found) == 250
+
+
+def test_a_row_has_the_fields_of_a_value_as_they_are():
+    """By their names, without copies of what is in them."""
+
+    @dataclass(frozen=True, slots=True)
+    class Value:
+        name: str
+        parts: list[int]
+
+    value = Value("a", [1])
+
+    row = as_row(value)
+
+    assert row == {"name": "a", "parts": [1]}
+    assert row["parts"] is value.parts

@@ -60,7 +60,7 @@ async def test_clients_that_lag_behind_are_counted():
             while connections.stats.largest_queue_bytes <= 4 * 1024 * 1024:
                 await running.publish("news", text)
                 assert await client.published() == text
-                connections.measure_queues()
+                await connections.measure_queues()
             found = page.read()
             stalled.vanish()
 

@@ -1,6 +1,7 @@
 """The manager of client connections: admission, sweep, drain."""
 
 import asyncio
+from contextlib import ExitStack
 
 import pytest
 
@@ -174,9 +175,9 @@ async def test_queues_over_the_threshold_are_counted(clock, waiting, large):
         for connection in (FakeConnection("a", clock), FakeConnection("b", clock)):
             connection.queued_bytes = waiting
             (register if connection.id == "a" else register_other)(connection)
-        manager.measure_queues()
+        await manager.measure_queues()
         counted = manager.stats.large_queues
-    manager.measure_queues()
+    await manager.measure_queues()
 
     assert (counted, manager.stats.large_queues) == (large, 0)
 
@@ -235,3 +236,21 @@ async def test_a_drain_takes_nobody_in(clock):
     assert late.closed == [SHUTDOWN]
     assert refused.value.cause == "draining"
     assert manager.draining
+
+
+async def test_queues_of_thousands_are_measured_in_slices(clock):
+    """Others have their turn after each few hundred connections."""
+    manager = make(clock, places=2_000)
+    with ExitStack() as places:
+        for number in range(2_000):
+            connection = FakeConnection(str(number), clock)
+            connection.queued_bytes = 1
+            places.enter_context(manager.admit())(connection)
+        turns = 0
+        task = asyncio.create_task(manager.measure_queues())
+        while not task.done():
+            await asyncio.sleep(0)
+            turns += 1
+
+    assert turns > 2_000 / 300
+    assert manager.stats.queued_bytes == 2_000
