@@ -1,19 +1,20 @@
 """What telemetry costs: work per delivered message with more and less of it, in one run.
 
-    python benchmarks/telemetry.py [--subscribers 100] [--messages 500] [--rounds 10]
+    python benchmarks/telemetry.py [--subscribers 100] [--messages 400] [--rounds 6]
     python benchmarks/telemetry.py --only "off again; 1 % traces"
     python benchmarks/telemetry.py --soak 600
 
 Every mode is a gatewatch of its own with the same subscribers; all of them run from beginning to
 end, and one after the other, in another order each round, is published to over HTTP. What counts is
 what all threads of a process use, telemetry's included, for each message that comes out of a
-socket: instructions where the processor counts them, which depend little on what else a machine
-does, else CPU time. A round lasts until its spans were exported.
+socket: instructions where the processor counts them, those of the kernel left out as it works for
+the neighbours too; else CPU time. A round lasts until its spans were exported.
 
-What a process does by itself, collecting metrics among it, depends on time and not on messages. It
-is measured while the others have their turn, taken off the rounds, and shared out to the messages
-again as if ``--rate`` of them were delivered a second, in every mode alike. Else a round would be
-dear because it was slow, or because a collection fell into it.
+What a process does by itself, collecting metrics among it, depends on time and not on messages. A
+second process of each mode, which is left alone after the first messages, tells how much it is; the
+one that is published to collects no metrics in between. It is shared out to the messages as if
+``--rate`` of them were delivered a second, in every mode alike. Else a round would be dear because
+it was slow, or because a collection fell into it.
 
 Collectors are processes that take everything at once, or answer after ten seconds; the one that is
 away refuses connections. With ``--soak`` a process whose collector is away is published to for so
@@ -49,6 +50,9 @@ from benchmarks.processes import Child, running
 API_KEY: Final = "key"
 DATA: Final = {"text": "x" * 80}
 SLOW_S: Final = 10.0
+USUAL: Final = "5s"
+"""How often metrics are collected unless settings say otherwise."""
+NEVER: Final = "1h"
 SETTLE_S: Final = 1.3
 """Longer than a span waits for others before it is exported."""
 _UPGRADE: Final = (
@@ -117,57 +121,80 @@ class Work:
         return self.instructions if counted else self.cpu_s
 
 
-@dataclass
-class Side:
-    """One mode's process, and what it came to in each round.
+@dataclass(frozen=True)
+class Subject:
+    """A gatewatch and its subscribers.
 
     Attributes:
-        busy: What it did in each of its rounds.
-        idle: What it did in between.
-        left: Where it was when its last round ended.
-        published_s: How long publishing took, in each round.
-        delivered: Messages in each round.
+        child: It.
+        url: Where it is published to.
+        reader: The process of its subscribers.
+        counter: Counts what it executes; None: that is not known.
     """
 
-    mode: Mode
     child: Child
     url: str
     reader: Child
     counter: Instructions | None
-    busy: list[Work] = field(default_factory=list)
-    idle: list[Work] = field(default_factory=list)
-    left: Work | None = None
-    published_s: list[float] = field(default_factory=list)
-    delivered: list[int] = field(default_factory=list)
 
-    def now(self) -> Work:
+    def done(self) -> Work:
         """Return what it did since it began."""
         executed = 0 if self.counter is None else self.counter.read()
         return Work(executed, self.child.cpu_s, time.perf_counter())
-
-    def by_itself(self, *, counted: bool) -> float:
-        """Return what it does in a second without messages."""
-        done = sum(each.amount(counted=counted) for each in self.idle)
-        return done / sum(each.wall_s for each in self.idle)
-
-    def costs(self, rate: float, *, counted: bool) -> list[float]:
-        """Return the work for each delivered message, by round, at so many of them a second."""
-        per_s = self.by_itself(counted=counted)
-        return [
-            (work.amount(counted=counted) - per_s * work.wall_s) / count + per_s / rate
-            for work, count in zip(self.busy, self.delivered, strict=True)
-        ]
-
-    @property
-    def per_second(self) -> float:
-        """Delivered messages per second."""
-        return sum(self.delivered) / sum(self.published_s)
 
     async def received(self) -> int:
         """Return how many messages its subscribers have received."""
         assert self.reader.process.stdin is not None
         self.reader.process.stdin.write(b"\n")
         return int(await self.reader.line())
+
+
+@dataclass
+class Side:
+    """One mode, and what it came to.
+
+    Attributes:
+        mode: Which.
+        busy: Is published to.
+        alone: Is not.
+        rounds: What the first did in each of its rounds.
+        idle: What it did in between.
+        left: Where it was when its last round ended.
+        left_alone: Where the other was when it was left alone.
+        published_s: How long publishing took, in each round.
+        delivered: Messages in each round.
+    """
+
+    mode: Mode
+    busy: Subject
+    alone: Subject
+    rounds: list[Work] = field(default_factory=list)
+    idle: list[Work] = field(default_factory=list)
+    left: Work | None = None
+    left_alone: Work | None = None
+    published_s: list[float] = field(default_factory=list)
+    delivered: list[int] = field(default_factory=list)
+
+    def by_itself(self, *, counted: bool) -> float:
+        """Return what a process does in a second without messages."""
+        assert self.left_alone is not None
+        work = self.alone.done() - self.left_alone
+        return work.amount(counted=counted) / work.wall_s
+
+    def costs(self, rate: float, *, counted: bool) -> list[float]:
+        """Return the work for each delivered message, by round, at so many of them a second."""
+        idle = sum(each.amount(counted=counted) for each in self.idle)
+        idle_per_s = idle / sum(each.wall_s for each in self.idle)
+        shared_out = self.by_itself(counted=counted) / rate
+        return [
+            (work.amount(counted=counted) - idle_per_s * work.wall_s) / count + shared_out
+            for work, count in zip(self.rounds, self.delivered, strict=True)
+        ]
+
+    @property
+    def per_second(self) -> float:
+        """Delivered messages per second."""
+        return sum(self.delivered) / sum(self.published_s)
 
 
 async def main(options: argparse.Namespace) -> None:
@@ -189,12 +216,13 @@ async def main(options: argparse.Namespace) -> None:
             for mode in modes
         ]
         if options.soak:
-            await soak(http, sides[0], options)
+            await soak(http, sides[0].alone, options)
             return
         for one in sides:  # what is only done once is not measured
-            await publish(http, one, options.messages, options.in_flight)
+            for each in (one.alone, one.busy):
+                await publish(http, each, options.messages, options.in_flight)
             await asyncio.sleep(SETTLE_S)
-            one.left = one.now()
+            one.left, one.left_alone = one.busy.done(), one.alone.done()
         order = list(sides)
         for number in range(options.rounds):
             random.Random(number).shuffle(order)
@@ -215,22 +243,22 @@ def chosen(names: str | None) -> tuple[Mode, ...]:
 
 async def measure(http: aiohttp.ClientSession, one: Side, options: argparse.Namespace) -> None:
     """Publish to one process, and note what it did in its turn and since the one before."""
-    before, began = await one.received(), one.now()
+    before, began = await one.busy.received(), one.busy.done()
     if one.left is not None:
         one.idle.append(began - one.left)
-    await publish(http, one, options.messages, options.in_flight)
+    await publish(http, one.busy, options.messages, options.in_flight)
     one.published_s.append(time.perf_counter() - began.wall_s)
     expected = before + options.messages * options.subscribers
-    while (received := await one.received()) < expected:
+    while (received := await one.busy.received()) < expected:
         await asyncio.sleep(0.01)
     assert received == expected, f"{received} received, {expected} published"
     await asyncio.sleep(SETTLE_S)
-    one.left = one.now()
-    one.busy.append(one.left - began)
+    one.left = one.busy.done()
+    one.rounds.append(one.left - began)
     one.delivered.append(received - before)
 
 
-async def publish(http: aiohttp.ClientSession, one: Side, messages: int, in_flight: int) -> None:
+async def publish(http: aiohttp.ClientSession, one: Subject, messages: int, in_flight: int) -> None:
     """Publish from several callers, each its next when the one before is answered."""
     left = messages
     body = json.dumps({"channel": "news", "data": DATA}).encode()
@@ -249,7 +277,7 @@ async def publish(http: aiohttp.ClientSession, one: Side, messages: int, in_flig
 def report(sides: list[Side], options: argparse.Namespace) -> None:
     """Print the table."""
     off = sides[0]
-    counted = off.counter is not None
+    counted = off.busy.counter is not None
     rate = float(options.rate)
     print(
         f"{options.subscribers} subscribers, {options.rounds} rounds of {options.messages} "
@@ -270,11 +298,11 @@ def report(sides: list[Side], options: argparse.Namespace) -> None:
         print(
             f"{one.mode.name:<14}{middle:>8.3f}{f'{low:.3f}-{high:.3f}':>14}"
             f"{instructions:>12,.0f}{cpu_us:>12.2f}{one.by_itself(counted=False):>15.2%}"
-            f"{one.per_second:>10,.0f}{one.child.memory_mib:>6.0f}"
+            f"{one.per_second:>10,.0f}{one.busy.child.memory_mib:>6.0f}"
         )
 
 
-async def soak(http: aiohttp.ClientSession, one: Side, options: argparse.Namespace) -> None:
+async def soak(http: aiohttp.ClientSession, one: Subject, options: argparse.Namespace) -> None:
     """Publish for long while the collector is away, and print what memory does."""
     print(f"collector away, everything traced, {options.soak:g} s\n")
     print(f"{'seconds':>8}{'published':>12}{'MiB':>7}")
@@ -289,9 +317,24 @@ async def soak(http: aiohttp.ClientSession, one: Side, options: argparse.Namespa
 
 @asynccontextmanager
 async def side(mode: Mode, collector: str, folder: Path, subscribers: int) -> AsyncIterator[Side]:
-    """Run a gatewatch of a mode with its subscribers."""
-    own = folder / mode.name.replace(" ", "").replace("%", "").replace(",", "-")
-    own.mkdir()
+    """Run the two processes of a mode."""
+    name = mode.name.replace(" ", "").replace("%", "").replace(",", "-")
+    async with AsyncExitStack() as stack:
+        busy, alone = [
+            await stack.enter_async_context(
+                subject(mode, collector, folder / f"{name}-{interval}", interval, subscribers)
+            )
+            for interval in (NEVER, USUAL)
+        ]
+        yield Side(mode, busy, alone)
+
+
+@asynccontextmanager
+async def subject(
+    mode: Mode, collector: str, own: Path, interval: str, subscribers: int
+) -> AsyncIterator[Subject]:
+    """Run a gatewatch with its subscribers, which collects its metrics at an interval."""
+    await asyncio.to_thread(own.mkdir)
     settings = {
         "gateway": {
             "port": 0,
@@ -300,8 +343,14 @@ async def side(mode: Mode, collector: str, folder: Path, subscribers: int) -> As
             "ping_interval": "1h",
             "idle_timeout": "2h",  # subscribers only read
         },
+        # Else how many messages share a frame depends on how fast they come.
+        "batching": {"max_messages": 1},
         "operations": {"port": 0},
-        "telemetry": {"sampling": mode.sampling, "otlp": {"endpoint": collector}},
+        "telemetry": {
+            "sampling": mode.sampling,
+            "collect_interval": interval,
+            "otlp": {"endpoint": collector},
+        },
     }
     config = own / "gatewatch.yaml"
     config.write_text(json.dumps(settings))  # JSON is YAML
@@ -314,8 +363,8 @@ async def side(mode: Mode, collector: str, folder: Path, subscribers: int) -> As
         arguments = ("--read", port, "--subscribers", str(subscribers))
         async with running(sys.executable, Path(__file__), *arguments) as reader:
             assert await reader.line() == "subscribed"
-            counter = Instructions.of(child.process.pid)
-            yield Side(mode, child, url, reader, counter)
+            counter = Instructions.of(child.process.pid, with_kernel=False)
+            yield Subject(child, url, reader, counter)
             if counter is not None:
                 counter.close()
 
@@ -391,9 +440,9 @@ if __name__ == "__main__":
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--subscribers", type=int, default=100)
-    parser.add_argument("--messages", type=int, default=500, help="of one mode in one round")
-    parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--in-flight", type=int, default=8, help="messages published at once")
+    parser.add_argument("--messages", type=int, default=400, help="of one mode in one round")
+    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--in-flight", type=int, default=16, help="messages published at once")
     parser.add_argument("--rate", type=float, default=50_000, help="deliveries a second")
     parser.add_argument("--only", help="modes, with semicolons between; off is always there")
     parser.add_argument("--soak", type=float, default=0.0, help="seconds without a collector")
