@@ -177,6 +177,7 @@ class Gateway:
                     clock=clock,
                 ),
                 stats=self.stats,
+                durations=instruments.process_duration,
                 random=random,
                 back_ends=self._back_ends,
             ),
