@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 # What is the project's: examples that were saved beside it are nobody's business.
-CODE := service alerts tests benchmarks
-TEXTS := README.md CHANGELOG.md CONTRIBUTING.md docs
+CODE := service alerts tests benchmarks docs
+TEXTS := README.md CHANGELOG.md CONTRIBUTING.md
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # Compiled once: tests start the command hundreds of times.
 export PYTHONDONTWRITEBYTECODE :=
@@ -17,7 +17,7 @@ demo: .venv/.installed
 	$(BIN)/gatewatch demo
 
 test: .venv/.installed-dev
-	$(BIN)/pytest --numprocesses auto --dist loadfile
+	$(BIN)/pytest --numprocesses 3 --dist worksteal
 
 lint: .venv/.installed-dev
 	$(BIN)/ruff check $(CODE)

@@ -7,6 +7,7 @@ when it is found long after parsing, by a schema or by the PromQL planner.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -173,10 +174,27 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark) from error
 
 
-def _parse(text: str, file: str) -> Document:
-    loader = _Loader(text)
+def _compose(text: str) -> yaml.Node | None:
+    """Return the nodes of the first document; None when there is none."""
+    if yaml.__with_libyaml__:
+        # Several times as quick; where it finds fault, PyYAML's own parser finds better words.
+        with suppress(yaml.YAMLError):
+            return _first_node(yaml.CSafeLoader(text))
+    return _first_node(yaml.SafeLoader(text))
+
+
+def _first_node(loader: yaml.SafeLoader | yaml.CSafeLoader) -> yaml.Node | None:
     try:
-        node = loader.get_node() if loader.check_node() else None
+        node: yaml.Node | None = loader.get_node() if loader.check_node() else None
+    finally:
+        loader.dispose()
+    return node
+
+
+def _parse(text: str, file: str) -> Document:
+    node = _compose(text)
+    loader = _Loader("")
+    try:
         keys: dict[ValuePath, Position] = {}
         values: dict[ValuePath, Position] = {}
         texts: dict[ValuePath, str] = {}

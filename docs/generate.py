@@ -1,7 +1,7 @@
-"""Writes the tables of docs/configuration.md from the settings, so that they cannot be wrong.
+"""Writes what the files here say of the code from the code itself, so that it cannot be wrong.
 
-python docs/generate.py           writes them
-python docs/generate.py --check   says whether they are as they should be; exit code 1 if not
+python docs/generate.py           writes the tables between the marks, and the dashboards
+python docs/generate.py --check   names the files that would change; exit code 1 if there are any
 """  # noqa: INP001 - a script
 
 from __future__ import annotations
@@ -10,128 +10,57 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Final
 
-from service.config.shapes import settings_schema
+from generating import channel_tables, metric_tables, setting_tables, span_tables
+from generating.dashboard_files import rendered
+from generating.dashboard_panels import DASHBOARDS
 
-PAGE = Path(__file__).parent / "configuration.md"
-BEGIN = "<!-- tables: begin (python docs/generate.py) -->"
-END = "<!-- tables: end -->"
-
-Node = dict[str, Any]
-
-_WORDS = {
-    "duration": "duration",
-    "byte-size": "size",
-    "password": "secret text",
-    "path": "path",
-    "uri": "URL",
-    "string": "text",
-    "boolean": "`true` or `false`",
-    "integer": "whole number",
-    "number": "number",
+HERE: Final = Path(__file__).parent
+BEGIN: Final = "<!-- tables: begin (python docs/generate.py) -->"
+END: Final = "<!-- tables: end -->"
+TABLES: Final = {
+    "channels.md": channel_tables.tables,
+    "configuration.md": setting_tables.tables,
+    "metrics.md": metric_tables.tables,
+    "traces.md": span_tables.tables,
 }
 
 
-def tables() -> str:
-    """Return all tables, one for each section of the file."""
-    schema = settings_schema()
-    return "\n".join(_section("", schema, schema["$defs"]))
+def files() -> Iterator[tuple[Path, str]]:
+    """Yield each file with the text that it should have."""
+    for name, tables in TABLES.items():
+        yield HERE / name, with_tables((HERE / name).read_text("utf-8"), tables())
+    for dashboard in DASHBOARDS:
+        yield HERE / "dashboards" / f"{dashboard.name}.json", rendered(dashboard)
 
 
-def _section(path: str, section: Node, definitions: Node) -> Iterator[str]:
-    """Yield the lines of a section and then of those inside it."""
-    rows: list[str] = []
-    inner: list[tuple[str, Node]] = []
-    required = section.get("required", ())
-    for name, node in section["properties"].items():
-        key = f"{path}.{name}" if path else name
-        target = _target(node, definitions)
-        items = _target(node.get("items", {}), definitions)
-        if target is not None:
-            note = " **Required.**" if name in required else ""
-            inner.append((key, {**target, "description": node["description"] + note}))
-        elif items is not None:
-            inner.append((f"{key}[]", {**items, "description": node["description"]}))
-        if target is None:
-            default = "**required**" if name in required else _default(node)
-            rows.append(f"| `{key}` | {_takes(node)} | {default} | {_cell(node['description'])} |")
-    if rows:
-        yield from (f"### {path}", "", section["description"], "")
-        yield from ("| key | takes | default | meaning |", "|---|---|---|---|", *rows, "")
-    for key, node in inner:
-        yield from _section(key, node, definitions)
-
-
-def _target(node: Node, definitions: Node) -> Node | None:
-    """Return the section a node refers to, if it is set; None when it is a plain value."""
-    given = next((one for one in node.get("anyOf", ()) if "$ref" in one), node)
-    name = given.get("$ref", "").rpartition("/")[2]
-    found: Node | None = definitions.get(name)
-    return found
-
-
-def _takes(node: Node) -> str:
-    alternatives = [one for one in node.get("anyOf", [node]) if one.get("type") != "null"]
-    kept = alternatives[0]
-    if "enum" in kept:
-        return " or ".join(f"`{value}`" for value in kept["enum"])
-    if kept.get("type") == "array":
-        items = kept["items"]
-        if "$ref" in items:
-            return "list of sections"
-        return f"list of {_WORDS[items['type']]}s{_limits(items)}"
-    if kept.get("type") == "object":
-        return f"mapping of names to {_takes(kept['additionalProperties'])}"
-    return _WORDS[kept.get("format") or kept["type"]] + _limits(kept)
-
-
-def _limits(node: Node) -> str:
-    low, high = node.get("minimum"), node.get("maximum")
-    if low is not None and high is not None:
-        return f", {low} to {high}"
-    return f", {low} or more" if low is not None else ""
-
-
-def _default(node: Node) -> str:
-    default = node.get("default")
-    match default:
-        case None:
-            return "unset"
-        case "" | [] | {}:
-            return "empty"
-        case bool():
-            return f"`{str(default).lower()}`"
-        case _:
-            return f"`{default}`"
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def renewed(page: str) -> str:
-    """Return the page with its tables written anew.
+def with_tables(page: str, tables: str) -> str:
+    """Return a page with what is between its marks written anew.
 
     Raises:
-        ValueError: The page has no place for the tables.
+        ValueError: The page has no marks.
     """
     pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
     if pattern.search(page) is None:
-        raise ValueError(f"{PAGE} has no lines {BEGIN} and {END}")
-    text = f"{BEGIN}\n\n{tables()}\n{END}"
+        raise ValueError(f"the page has no lines {BEGIN} and {END}:\n{page[:200]}")
+    text = f"{BEGIN}\n\n{tables.strip()}\n\n{END}"
     return pattern.sub(lambda _: text, page)
 
 
 def main(arguments: list[str]) -> int:
-    """Write or check the page and return the exit code."""
-    page = PAGE.read_text("utf-8")
-    text = renewed(page)
+    """Write or check the files and return the exit code."""
+    changed = [
+        (file, text)
+        for file, text in files()
+        if not file.exists() or file.read_text("utf-8") != text
+    ]
     if arguments == ["--check"]:
-        if text != page:
-            sys.stderr.write("docs/configuration.md is out of date: python docs/generate.py\n")
-        return int(text != page)
-    PAGE.write_text(text, "utf-8")
+        for file, _ in changed:
+            sys.stderr.write(f"{file} is out of date: python docs/generate.py\n")
+        return int(bool(changed))
+    for file, text in changed:
+        file.write_text(text, "utf-8")
     return 0
 
 

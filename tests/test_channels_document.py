@@ -1,7 +1,5 @@
-"""The document of channels agrees with the channel files."""
+"""The examples in the document of channels."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,21 +9,6 @@ from alerts.routing.config import load_routing
 from tests.test_documents import write_files
 
 ROOT = Path(__file__).parent.parent
-
-
-def test_tables_are_up_to_date() -> None:
-    """docs/channels.md lists the channels and settings there are."""
-    done = subprocess.run(
-        [sys.executable, "docs/generate_channels.py", "--check"],
-        cwd=ROOT,
-        env={"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("name", ["channels/alertmanager.yml"])

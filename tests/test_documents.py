@@ -194,8 +194,8 @@ def test_defaults_are_documented() -> None:
     assert {path: cell(value) for path, value in leaves(plain(Settings()))} == dict(rows)
 
 
-def test_tables_of_settings_are_current() -> None:
-    """Generating docs/configuration.md again would change nothing."""
+def test_what_is_written_from_the_code_is_current() -> None:
+    """Writing tables and dashboards again would change nothing."""
     done = subprocess.run(
         [sys.executable, "docs/generate.py", "--check"],
         cwd=ROOT,

@@ -1,8 +1,7 @@
 """A source of samples: series that are collected together and so share one time axis.
 
-Samples live in chunks, each a float64 matrix of time x series, so that an append writes one
-contiguous row of memory and a window over many series is one slice. Chunks older than retention
-are dropped whole; the row of a series is used again once no chunk can hold a sample of it.
+An append writes one column of samples. A series has a row in all of them, which is used again once
+no column can hold a sample of it.
 
 A source that is scraped has all of its series at every time, and what is missing has ended. One
 that is sent to has some of them at some times: a series ends when it is told to, or is quiet.
@@ -18,8 +17,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from alerts.clock import Clock
-from alerts.series.bits import STALE, Bools, Floats, empty_columns, is_stale, ordinary
-from alerts.series.chunks import Chunk, Rows, Times, take
+from alerts.series.bits import STALE, Bools, Floats, is_stale, ordinary
+from alerts.series.chunks import Rows, Times
+from alerts.series.columns import Columns
 from alerts.series.errors import SeriesError
 from alerts.series.index import Entry, Index
 from alerts.series.labels import Labels
@@ -28,8 +28,6 @@ from alerts.series.limits import Admission, StoreStats, series_bytes
 if TYPE_CHECKING:
     import threading
 
-_FIRST_COLUMNS: Final = 8
-_MAX_COLUMNS: Final = 256
 _FIRST_ROWS: Final = 1
 _OVER_LIMIT: Final = -1
 _DUPLICATE: Final = -2
@@ -100,7 +98,7 @@ class Source:
         self._lock = lock
         self._clock = clock
         self._retention_ms = retention_ms
-        self._chunks: list[Chunk] = []
+        self._columns = Columns(stats, retention_ms)
         self._entries: list[Entry | None] = []
         self._row_of: dict[Labels, int] = {}
         self._alive = np.zeros(_FIRST_ROWS, dtype=np.bool_)
@@ -266,7 +264,7 @@ class Source:
     @property
     def nbytes(self) -> int:
         """Memory of the samples and about that of the labels; under the store's lock."""
-        return self._label_bytes + sum(chunk.nbytes for chunk in self._chunks)
+        return self._label_bytes + self._columns.nbytes
 
     def image(self) -> SourceImage:
         """Return all of the source as it is now; the caller holds the store's lock."""
@@ -275,10 +273,7 @@ class Source:
             self._newest_ms or 0,
             tuple(entry.labels if entry else None for entry in self._entries),
             self._gone_ms.copy(),
-            tuple(
-                (chunk.times_ms[: chunk.count], chunk.values[: chunk.count])
-                for chunk in self._chunks
-            ),
+            self._columns.pieces(),
             self._has_gaps,
         )
 
@@ -287,8 +282,7 @@ class Source:
 
         Until somebody claims the source its series may be taken over by another one.
         """
-        self._chunks = [Chunk(times, values, len(times)) for times, values in image.chunks]
-        self._stats.bytes += sum(chunk.nbytes for chunk in self._chunks)
+        self._columns.restore(image.chunks)
         self._newest_ms = image.newest_ms
         self._gone_ms = image.gone_ms
         self._alive = np.zeros(max(_FIRST_ROWS, len(image.labels)), dtype=np.bool_)
@@ -307,19 +301,13 @@ class Source:
 
     def expire(self, horizon_ms: int) -> None:
         """Free what ended before ``horizon_ms``; the caller holds the store's lock."""
-        chunks = self._chunks
-        kept = next(
-            (at for at, chunk in enumerate(chunks) if chunk.last_ms >= horizon_ms), len(chunks)
-        )
-        if kept:
-            self._stats.bytes -= sum(chunk.nbytes for chunk in chunks[:kept])
-            # A new list: a reader may be walking the old one.
-            self._chunks = chunks[kept:]
-        elif chunks:
-            return
-        if not self._chunks:
+        has_dropped = self._columns.drop(horizon_ms)
+        oldest_ms = self._columns.first_ms
+        if oldest_ms is None:
             self._let_all_go()
-        oldest_ms = self._chunks[0].first_ms if self._chunks else horizon_ms
+            oldest_ms = horizon_ms
+        elif not has_dropped:
+            return
         for row in [row for row, gone_ms in self._gone_ms.items() if gone_ms < oldest_ms]:
             self._release(row)
 
@@ -329,23 +317,7 @@ class Source:
         Shapes: ``(time,)`` int64 and ``(time, series)`` float64, where absent samples are marked
         as ``alerts.series.bits`` says. May be a view; samples once written do not change.
         """
-        pieces: list[tuple[Times, Floats]] = []
-        for chunk in self._chunks:
-            if chunk.last_ms <= after_ms or chunk.first_ms > until_ms:
-                continue
-            times = chunk.times_ms[: chunk.count]
-            low = int(times.searchsorted(after_ms, side="right"))
-            high = int(times.searchsorted(until_ms, side="right"))
-            pieces.append((times[low:high], take(chunk.values[low:high], rows)))
-        if len(pieces) == 1:
-            return pieces[0]
-        if not pieces:
-            width = rows.stop - rows.start if isinstance(rows, slice) else len(rows)
-            return np.zeros(0, dtype=np.int64), empty_columns((0, width))
-        return (
-            np.concatenate([times for times, _ in pieces]),
-            np.concatenate([values for _, values in pieces]),
-        )
+        return self._columns.window(rows, after_ms, until_ms)
 
     def newest(self, rows: Rows | slice, after_ms: int, until_ms: int) -> tuple[Times, Floats]:
         """Return as ``window``, but the newest time alone where it tells all there is to know.
@@ -353,17 +325,8 @@ class Source:
         It does so where a series without a sample there has ended or not begun.
         """
         if self._has_gaps:
-            return self.window(rows, after_ms, until_ms)
-        for chunk in reversed(self._chunks):
-            if chunk.first_ms > until_ms:
-                continue
-            at = chunk.count - 1
-            if chunk.last_ms > until_ms:
-                at = int(chunk.times_ms[: chunk.count].searchsorted(until_ms, side="right")) - 1
-            if chunk.times_ms[at] <= after_ms:
-                break
-            return chunk.times_ms[at : at + 1], take(chunk.values[at : at + 1], rows)
-        return self.window(rows, after_ms, until_ms)
+            return self._columns.window(rows, after_ms, until_ms)
+        return self._columns.newest(rows, after_ms, until_ms)
 
     def _check_order(self, timestamp_ms: int, samples: int) -> None:
         newest = self._newest_ms
@@ -415,9 +378,9 @@ class Source:
 
     def _growth(self) -> int:
         """Return how many bytes one more series makes the newest chunk grow by."""
-        if self._free or not self._chunks or len(self._entries) < len(self._alive):
+        if self._free or len(self._entries) < len(self._alive):
             return 0
-        return self._chunks[-1].nbytes
+        return self._columns.newest_nbytes
 
     def _held(self, rows: Rows, values: Floats) -> tuple[Rows, Floats]:
         """Leave out the rows of series that were refused."""
@@ -471,13 +434,10 @@ class Source:
         heapq.heappush(self._free, row)
 
     def _write(self, timestamp_ms: int, rows: Rows, values: Floats) -> None:
-        chunk = self._writable_chunk(timestamp_ms)
-        column = chunk.values[chunk.count]
+        column = self._columns.add(timestamp_ms, len(self._entries), len(self._alive))
         column[rows] = ordinary(values)
         if rows is not self._alive_rows:
             self._update_alive(timestamp_ms, rows, column)
-        chunk.times_ms[chunk.count] = timestamp_ms
-        chunk.count += 1
         self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self.expire(timestamp_ms - self._retention_ms)
@@ -485,8 +445,8 @@ class Source:
     def _write_some(self, timestamp_ms: int, rows: Rows, values: Floats) -> None:
         """Write a column in which most series may have no sample, and see which of them live."""
         self._has_gaps = True
-        chunk = self._writable_chunk(timestamp_ms)
-        chunk.values[chunk.count][rows] = ordinary(values)
+        column = self._columns.add(timestamp_ms, len(self._entries), len(self._alive))
+        column[rows] = ordinary(values)
         self._alive_rows = None
         for row, has_ended in zip(rows.tolist(), is_stale(values).tolist(), strict=True):
             self._alive[row] = not has_ended
@@ -496,8 +456,6 @@ class Source:
             else:
                 self._gone_ms.pop(row, None)
                 self._heard_ms[row] = timestamp_ms
-        chunk.times_ms[chunk.count] = timestamp_ms
-        chunk.count += 1
         self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self._let_quiet_go(timestamp_ms)
@@ -525,30 +483,3 @@ class Source:
             self._gone_ms.pop(row, None)
         self._alive = now
         self._alive_rows = rows
-
-    def _writable_chunk(self, timestamp_ms: int) -> Chunk:
-        chunk = self._chunks[-1] if self._chunks else None
-        if chunk is None or self._is_full(chunk, timestamp_ms):
-            columns = _FIRST_COLUMNS if chunk is None else len(chunk.times_ms)
-            chunk = Chunk.empty(columns, max(1, len(self._entries)))
-            self._stats.bytes += chunk.nbytes
-            self._chunks = [*self._chunks, chunk]
-            return chunk
-        columns = len(chunk.times_ms)
-        if chunk.count == columns:
-            columns *= 2
-        rows = chunk.values.shape[1]
-        if len(self._entries) > rows:
-            rows = len(self._alive)
-        if columns != len(chunk.times_ms) or rows != chunk.values.shape[1]:
-            self._stats.bytes -= chunk.nbytes
-            chunk.resize(columns, rows)
-            self._stats.bytes += chunk.nbytes
-        return chunk
-
-    def _is_full(self, chunk: Chunk, timestamp_ms: int) -> bool:
-        """A chunk ends at a number of columns, or earlier so that retention can free in parts."""
-        if chunk.count >= _MAX_COLUMNS:
-            return True
-        spanned_ms = timestamp_ms - chunk.first_ms
-        return chunk.count >= _FIRST_COLUMNS and 4 * spanned_ms > self._retention_ms

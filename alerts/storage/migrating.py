@@ -1,18 +1,20 @@
-"""Running the migrations over a connection, in its transaction. Synchronous, as Alembic is."""
+"""Running the migrations over a connection, in its transaction. Synchronous, as Alembic is.
+
+Alembic is imported when it runs: whoever only checks what is configured does not wait for it.
+"""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, inspect, text
 
 from alerts.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
@@ -27,6 +29,9 @@ def upgrade(connection: Connection, name: str) -> None:
     Raises:
         StorageError: A newer version of gatewatch wrote the database.
     """
+    from alembic import command
+    from alembic.config import Config
+
     config = Config(stdout=io.StringIO())
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
@@ -47,6 +52,9 @@ def _revision(connection: Connection) -> str | None:
 
 
 def _is_known(config: Config, revision: str) -> bool:
+    from alembic.script import ScriptDirectory
+    from alembic.util import CommandError
+
     try:
         return ScriptDirectory.from_config(config).get_revision(revision) is not None
     except CommandError:

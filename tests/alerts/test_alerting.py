@@ -55,7 +55,7 @@ ROUTING = """\
 route: {{receiver: ops, group_by: [alertname], group_wait: 0s, group_interval: 1m}}
 receivers:
 - name: ops
-  webhook_configs: [{{url: "{url}/T0K3N", timeout: 400ms}}]
+  webhook_configs: [{{url: "{url}/T0K3N", timeout: 10s}}]
 """
 UP = Labels({"__name__": "up", "job": "db", "instance": "a"})
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alerts import documents
 from alerts.documents import Document, Position, parse_document, read_document
 from alerts.errors import DocumentError
 
@@ -146,6 +148,38 @@ def test_any_text_is_a_document_or_a_document_error(text: str):
         assert all("\n" not in str(problem) for problem in error.problems)
     else:
         assert document.file == "f"
+
+
+_PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=12)
+_VALUES = st.recursive(
+    _PLAIN,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text("abé-: ", max_size=4), inner)
+    ),
+    max_leaves=12,
+)
+
+
+def seen(node: object) -> object:
+    """Return what there is of a node and everything in it, with the places."""
+    if isinstance(node, list | tuple):
+        return [seen(each) for each in node]
+    if not isinstance(node, yaml.Node):
+        return node
+    return (node.tag, node.start_mark.line, node.start_mark.column, seen(node.value))
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="this PyYAML has no libyaml")
+@given(_VALUES, st.sampled_from([True, False, None]), st.sampled_from([None, '"', "'", "|", ">"]))
+def test_both_parsers_see_the_same(value: object, flow: bool | None, style: str | None):
+    """Which of PyYAML's parsers reads a text makes no difference to what is read, nor to places."""
+    text = yaml.safe_dump(
+        value, default_flow_style=flow, default_style=style, allow_unicode=True, width=20
+    )
+
+    quick, careful = yaml.CSafeLoader(text), yaml.SafeLoader(text)
+
+    assert seen(documents._first_node(quick)) == seen(documents._first_node(careful))
 
 
 _STYLES = """

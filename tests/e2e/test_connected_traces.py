@@ -109,6 +109,8 @@ async def test_from_a_back_end_to_a_client(tmp_path: Path, method: str) -> None:
                 url = f"{process.api_url}/{method}"
                 async with process.http.post(url, json=body, headers=headers) as answer:
                     assert answer.status == 200
+                    # A stream is answered line by line, and ends with who does not read on.
+                    assert "error" not in await answer.text()
             consume(consumer, (await client.reply())["push"]["pub"])
         spans = await one_trace(collector)
         await process.end(signal.SIGTERM)

@@ -17,6 +17,7 @@ from typing import Final
 
 from tests.external.child import end
 from tests.external.programs import HERE, PROGRAMS, UnavailableError, cache_folder
+from tests.support.process import INSTALLED
 
 INSTALL_TIMEOUT_S: Final = 660.0
 TESTS_TIMEOUT_S: Final = 360.0
@@ -59,7 +60,7 @@ async def run_tests(arguments: Sequence[str], found: dict[str, str]) -> int:
     """Run pytest on this folder and return its exit code; it does not outlive its time."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "pytest", str(HERE), *arguments),
-        env={**os.environ, "GATEWATCH_E2E_PROGRAMS": json.dumps(found)},
+        env={**os.environ, INSTALLED: "1", "GATEWATCH_E2E_PROGRAMS": json.dumps(found)},
         stdin=asyncio.subprocess.DEVNULL,
         start_new_session=True,
     )

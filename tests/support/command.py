@@ -1,15 +1,16 @@
-"""The installed command, run as its users run it: a process of its own."""
+"""The command, run as its users run it: to its end, in a directory."""
 
+from __future__ import annotations
+
+import asyncio
 import io
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import chdir, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
 from service.cli import main
+from tests.support.process import run_command
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +26,8 @@ def gatewatch(
     *arguments: str, directory: Path, environ: Mapping[str, str] | None = None
 ) -> Outcome:
     """Run ``gatewatch`` in a directory, with nothing of our settings in its environment."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("GATEWATCH_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "service.cli", *arguments],
-        cwd=directory,
-        env={**clean, **(environ or {})},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    return Outcome(done.returncode, done.stdout, done.stderr)
+    ended = asyncio.run(run_command(*arguments, directory=directory, environ=environ))
+    return Outcome(ended.code, ended.out, ended.err)
 
 
 def gatewatch_inside(*arguments: str, directory: Path) -> Outcome:

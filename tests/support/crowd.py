@@ -90,7 +90,9 @@ class Member(asyncio.Protocol):
             return
         for line in payload.split(b"\n"):
             answer = decode(line)
-            if "push" in answer:
+            if not answer:  # a ping, which wants an answer
+                self.transport.write(masked(b"{}"))
+            elif "push" in answer:
                 self.received.append(answer["push"]["pub"]["data"])
             elif answer.get("id") == 2:
                 assert "subscribe" in answer, answer

@@ -13,15 +13,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import aiohttp
 import yaml
+
+from tests.support.forked import ForkedCommand
 
 T = TypeVar("T")
 
 COMMAND: Final = Path(sys.executable).with_name("gatewatch")
 """The command as it was installed beside this interpreter."""
+INSTALLED: Final = "GATEWATCH_TEST_INSTALLED"
+"""Set in the environment: every start is one of the installed script."""
 API_KEY: Final = "key-of-the-process"
 START_TIMEOUT_S: Final = 40.0
 _READY: Final = re.compile(r"gateway on (\S+), operations on (\S+)")
@@ -38,6 +42,9 @@ BASE: Final[dict[str, Any]] = {
     "telemetry": {"collect_interval": "250ms", "export_interval": "250ms"},
 }
 """Settings of every process; a test adds its own."""
+
+
+Command: TypeAlias = asyncio.subprocess.Process | ForkedCommand
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +67,7 @@ class GatewatchProcess:
         log: What it wrote to standard error so far, a JSON object for each line.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, http: aiohttp.ClientSession) -> None:
+    def __init__(self, process: Command, http: aiohttp.ClientSession) -> None:
         self.gateway_url = ""
         self.operations_url = ""
         self.http = http
@@ -179,17 +186,7 @@ async def serving(
 ) -> AsyncIterator[GatewatchProcess]:
     """Run ``gatewatch serve`` in a directory until the end of the block; it never outlives it."""
     config = write_settings(directory, settings or {})
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        "serve",
-        "--config",
-        config,
-        cwd=directory,
-        env=clean_environ(environ),
-        stdin=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.PIPE,
-        limit=1024 * 1024,
-    )
+    process = await start_command("serve", "--config", config, directory=directory, environ=environ)
     async with aiohttp.ClientSession() as http:
         running = GatewatchProcess(process, http)
         try:
@@ -197,6 +194,28 @@ async def serving(
             yield running
         finally:
             await running.kill()
+
+
+async def start_command(
+    *arguments: str | Path, directory: Path, environ: Mapping[str, str] | None = None
+) -> Command:
+    """Start the command in a directory; whoever calls this ends it."""
+    if INSTALLED not in os.environ:
+        return await ForkedCommand.start(
+            [str(argument) for argument in arguments],
+            directory=directory,
+            environ=clean_environ(environ),
+        )
+    return await asyncio.create_subprocess_exec(
+        COMMAND,
+        *arguments,
+        cwd=directory,
+        env=clean_environ(environ),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1024 * 1024,
+    )
 
 
 async def run_command(
@@ -208,15 +227,7 @@ async def run_command(
     """Run the command until it ends by itself."""
     loop = asyncio.get_running_loop()
     began = loop.time()
-    process = await asyncio.create_subprocess_exec(
-        COMMAND,
-        *arguments,
-        cwd=directory,
-        env=clean_environ(environ),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
+    process = await start_command(*arguments, directory=directory, environ=environ)
     try:
         async with asyncio.timeout(timeout_s):
             out, err = await process.communicate()

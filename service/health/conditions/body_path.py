@@ -1,12 +1,16 @@
-"""Paths into a JSON body: Gatus's ``.items[0].id``, carried out as JSONPath (RFC 9535)."""
+"""Paths into a JSON body: Gatus's ``.items[0].id``, carried out as JSONPath (RFC 9535).
+
+The library is imported with the first path: settings are read by every command.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from jsonpath import JSONPath, JSONPathEnvironment
-from jsonpath.exceptions import JSONPathError
+if TYPE_CHECKING:
+    from jsonpath import JSONPathEnvironment
 
 _HINT = "write .name, [0], [*] or a JSONPath selector such as [?@.id == 1]"
 
@@ -41,6 +45,9 @@ class BodyPath:
         Raises:
             BodyPathError: It is no path.
         """
+        from jsonpath import JSONPath
+        from jsonpath.exceptions import JSONPathError
+
         self.text = text
         query = _as_jsonpath(text)
         try:
@@ -61,6 +68,8 @@ class BodyPath:
         Raises:
             BodyPathError: The document is nested too deeply to look everywhere in it.
         """
+        from jsonpath.exceptions import JSONPathError
+
         if not isinstance(document, dict | list):
             return [] if self.text else [document]
         try:
@@ -70,6 +79,8 @@ class BodyPath:
 
 
 def _environment() -> JSONPathEnvironment:
+    from jsonpath import JSONPathEnvironment
+
     environment = JSONPathEnvironment(strict=True)
     # Their regular expressions backtrack: a body could keep the process busy for hours.
     for name in ("match", "search"):

@@ -1,4 +1,7 @@
-"""Makes the probe that the settings of a check ask for."""
+"""Makes the probe that the settings of a check ask for.
+
+What needs a library of its own is imported with the first such probe: it takes a while.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,20 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 from alerts.clock import Clock
 from service.config.health_settings import CheckSettings
-from service.config.network_probe_settings import PushProbeSettings
+from service.config.network_probe_settings import DNSProbeSettings, PushProbeSettings
 from service.config.service_probe_settings import (
     CommandProbeSettings,
     GRPCProbeSettings,
     RedisProbeSettings,
+    SMTPProbeSettings,
+    SQLProbeSettings,
 )
 from service.health.conditions.parser import parse_condition
 from service.health.probes.command import CommandProbe
-from service.health.probes.dns import DNSProbe
 from service.health.probes.http import HTTPProbe
 from service.health.probes.icmp import ICMPProbe
 from service.health.probes.outcome import Expectations
 from service.health.probes.push import PushProbe
-from service.health.probes.smtp import SMTPProbe
-from service.health.probes.sql import SQLProbe
 from service.health.probes.tcp import TCPProbe
 from service.health.probes.tls import TLSProbe
 from service.health.probes.tls_contexts import ProbeTLSContexts
@@ -111,14 +113,32 @@ def _push(settings: PushProbeSettings, making: _Making) -> Probe:
     return PushProbe(making.name, making.parts.inbox, max_silence_s=silence_s)
 
 
+def _dns(settings: DNSProbeSettings, making: _Making) -> Probe:
+    from service.health.probes.dns import DNSProbe
+
+    return DNSProbe(settings, **making.reaching)
+
+
+def _smtp(settings: SMTPProbeSettings, making: _Making) -> Probe:
+    from service.health.probes.smtp import SMTPProbe
+
+    return SMTPProbe(settings, lookups=making.parts.pool.lookups, **making.securing)
+
+
+def _sql(settings: SQLProbeSettings, making: _Making) -> Probe:
+    from service.health.probes.sql import SQLProbe
+
+    return SQLProbe(settings, **making.reaching)
+
+
 def _redis(settings: RedisProbeSettings, making: _Making) -> Probe:
-    from service.health.probes.redis import RedisProbe  # noqa: PLC0415 - only the extra has it
+    from service.health.probes.redis import RedisProbe
 
     return RedisProbe(settings, lookups=making.parts.pool.lookups, **making.securing)
 
 
 def _grpc(settings: GRPCProbeSettings, making: _Making) -> Probe:
-    from service.health.probes.grpc import GRPCProbe  # noqa: PLC0415 - only the extra has it
+    from service.health.probes.grpc import GRPCProbe
 
     return GRPCProbe(settings, **making.judging)
 
@@ -135,17 +155,15 @@ _MAKERS: Final[Mapping[str, Callable[[Any, _Making], Probe]]] = MappingProxyType
         "tls": lambda settings, making: TLSProbe(
             settings, lookups=making.parts.pool.lookups, **making.securing
         ),
-        "dns": lambda settings, making: DNSProbe(settings, **making.reaching),
+        "dns": _dns,
         "icmp": lambda settings, making: ICMPProbe(settings, **making.reaching),
         "websocket": lambda settings, making: WebSocketProbe(
             settings, lookups=making.parts.pool.lookups, **making.securing
         ),
         "grpc": _grpc,
         "redis": _redis,
-        "sql": lambda settings, making: SQLProbe(settings, **making.reaching),
-        "smtp": lambda settings, making: SMTPProbe(
-            settings, lookups=making.parts.pool.lookups, **making.securing
-        ),
+        "sql": _sql,
+        "smtp": _smtp,
         "command": _command,
         "push": _push,
     }

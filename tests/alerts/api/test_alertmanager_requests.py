@@ -500,7 +500,7 @@ def test_no_body_breaks_the_server():
         server = runner.run(stack.enter_async_context(serving_alertmanager(ManualClock())))
 
         @given(BODIES)
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=300)
         def any_body(request: tuple[str, str, object]) -> None:
             method, path, value = request
             status, body = runner.run(server.send(method, path, orjson.dumps(value)))
@@ -536,7 +536,7 @@ def test_no_query_breaks_the_server():
             ),
             PARAMETERS,
         )
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=300)
         def any_query(path: str, parameters: list[tuple[str, str]]) -> None:
             encoded = "&".join(
                 f"{name}={quote(value, errors='surrogatepass')}" for name, value in parameters

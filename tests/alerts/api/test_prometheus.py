@@ -126,7 +126,7 @@ def test_no_parameters_lead_to_anything_but_an_envelope(tmp_path: Path):
             st.lists(st.tuples(st.sampled_from(NAMES).map(quote), VALUES), max_size=6),
             st.booleans(),
         )
-        @settings(max_examples=400, deadline=None)
+        @settings(max_examples=400)
         def any_request(path: str, parameters: list[tuple[str, str]], as_form: bool) -> None:
             encoded = "&".join(f"{name}={value}" for name, value in parameters)
             status, body = runner.run(ask(path, encoded, as_form))

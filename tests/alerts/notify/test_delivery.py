@@ -115,10 +115,14 @@ def temporary(retry_after_s: float | None = None) -> DeliveryError:
 
 
 def channel_to(
-    receiver: WebhookReceiver, name: str, transport: Transport, clock: ManualClock
+    receiver: WebhookReceiver,
+    name: str,
+    transport: Transport,
+    clock: ManualClock,
+    timeout: str = "10s",
 ) -> Channel:
     """Return a webhook channel to a receiver on loopback."""
-    config = good_entry("webhook", {"url": receiver.url, "timeout": "300ms"})
+    config = good_entry("webhook", {"url": receiver.url, "timeout": timeout})
     (channel,) = build_channels(name, [config], ChannelContext(transport, clock))
     return channel
 
@@ -275,7 +279,8 @@ async def test_bad_receiver(bench: Bench, answer: Answer) -> None:
     """A receiver that answers 500, closes the connection or hangs is tried again."""
     async with webhook_receiver() as receiver, aiohttp_transport() as transport:
         receiver.answers.append(answer)
-        channel = channel_to(receiver, "ops", transport, bench.clock)
+        timeout = "1s" if answer is HANG else "10s"
+        channel = channel_to(receiver, "ops", transport, bench.clock, timeout)
         async with bench.delivery(channel) as delivery:
             await bench.send(delivery, make_notification("n1"))
             await until(bench.clock, lambda: delivery.stats["ops"].retries == 1)

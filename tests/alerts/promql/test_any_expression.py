@@ -75,7 +75,7 @@ def _same(one: float, other: float) -> bool:
     return one == other or math.isclose(one, other) or (math.isnan(one) and math.isnan(other))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(EXPRESSIONS, st.sampled_from(ENGINES))
 def test_an_instant_is_a_step_of_a_range(expression, engine):
     """The answer at one time is what a range query has at that time."""

@@ -157,7 +157,7 @@ EXPRESSIONS = (
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SERIES, st.sampled_from(EXPRESSIONS))
 def test_range_is_the_instants_at_its_steps(series, expression):
     """A range query answers at each step what an instant query answers there."""
@@ -172,7 +172,7 @@ def test_range_is_the_instants_at_its_steps(series, expression):
         assert all(there[name] == pytest.approx(instant[name], nan_ok=True) for name in there)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(SERIES)
 def test_sums_of_groups_are_the_whole(series):
     """Adding up by label and then in all is adding up in all."""
@@ -182,7 +182,7 @@ def test_sums_of_groups_are_the_whole(series):
     assert at(engine, "count(m) - sum(count by (job) (m))", 300) in ({}, {"{}": 0.0})
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VALUES)
 def test_counters_never_fall(values):
     """Whatever a counter does, resets included, its rate is not negative."""
@@ -192,7 +192,7 @@ def test_counters_never_fall(values):
     assert scalar_at(engine, "rate(m[12m])", 660) >= 0
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VALUES, st.floats(0, 1))
 def test_quantiles_lie_between_least_and_greatest(values, quantile):
     """A quantile is within the range of the samples, and grows with its parameter."""

@@ -92,7 +92,7 @@ topk start() 1e400 99999999999y
 _PIECES = st.sampled_from(_WORDS.split())
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(_PIECES, max_size=12).map(" ".join) | st.text(max_size=30))
 def test_any_text_parses_or_is_refused(text):
     """Whatever the text, the answer is a tree or a PromQLError."""

@@ -577,5 +577,5 @@ class SilencesMachine(RuleBasedStateMachine):
                 assert self.silences.silencing(labels, now_ms) == tuple(expected)
 
 
-SilencesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+SilencesMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestSilencesMachine = SilencesMachine.TestCase

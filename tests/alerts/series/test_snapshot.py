@@ -207,7 +207,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return house.path
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_any_damage_is_found(written: Path, tmp_path: Path, data: st.DataObject) -> None:
     """Whatever bit is flipped, wherever it is cut, nothing is read."""

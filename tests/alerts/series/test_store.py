@@ -268,7 +268,7 @@ def test_churn_does_not_grow_the_store():
 
     assert widths[1] == widths[-1]
     assert store.series_count <= 60
-    assert len(source._chunks) <= 6
+    assert len(source._columns._chunks) <= 6
 
 
 async def test_abandoned_source_is_freed_by_expire():
@@ -310,7 +310,7 @@ def test_reader_and_writer_in_different_threads():
     assert not torn
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(
         st.tuples(

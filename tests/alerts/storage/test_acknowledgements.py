@@ -27,9 +27,7 @@ async def test_put_and_forget(database: Database) -> None:
     assert await store.load() == (second,)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(by=st.text(st.characters()), note=st.text(st.characters()))
 async def test_round_trip(database: Database, by: str, note: str) -> None:
     """Whatever people wrote comes back as it was."""

@@ -185,9 +185,7 @@ async def test_a_database_that_fails(database: Database) -> None:
             await connection.run_sync(CHECK_CHANGE.create)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     lengths=st.lists(
         st.tuples(st.booleans(), st.integers(1, 3 * HOUR_MS)), min_size=1, max_size=12

@@ -193,9 +193,7 @@ async def test_not_with_what_failed(database: Database, history: History) -> Non
     assert await every(history) == []
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=st.lists(EVENTS, max_size=8))
 async def test_round_trip(history: History, events: list[HistoryEvent]) -> None:
     """Every event comes back as it was, over pages, in an order that is its own."""

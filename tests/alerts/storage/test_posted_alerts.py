@@ -65,9 +65,7 @@ async def test_many(database: Database) -> None:
     assert await store.load() == by_fingerprint(alerts)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pairs=st.lists(
         st.tuples(ALERTS, MOMENTS), max_size=5, unique_by=lambda pair: pair[0].fingerprint

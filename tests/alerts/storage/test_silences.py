@@ -70,9 +70,7 @@ async def test_put_and_forget(database: Database) -> None:
     assert await store.load() == (changed,)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(silences=st.lists(SILENCES, max_size=5, unique_by=lambda silence: silence.id))
 async def test_round_trip(database: Database, silences: list[Silence]) -> None:
     """Every silence comes back as it was, whatever people wrote."""

@@ -50,7 +50,7 @@ def nested(pairs: list[tuple[tuple[str, ...], object]]) -> dict[str, Any]:
     ),
     overrides=st.lists(st.text(max_size=8) | st.sampled_from(["gateway.port=1"]), max_size=2),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_input_is_settings_or_problems(
     file: dict[str, Any], environ: dict[str, str], overrides: list[str]
 ):

@@ -9,7 +9,7 @@ from tests.support.configuration import load_text, problems_of
 WRONG_VALUES = [
     ("gateway: {port: 70000}", "1:17: gateway.port: got 70000, expected a whole number from 0 to"),
     ("gateway: {port: true}", "1:17: gateway.port: got true, expected a whole number"),
-    ("gateway: {port: }", "1:16: gateway.port: got nothing, expected a whole number"),
+    ("gateway: {port: }", "1:17: gateway.port: got nothing, expected a whole number"),
     ("gateway: {max_connections: 0}", "got 0, expected a whole number of at least 1"),
     ("gateway: {allow_anonymous: maybe}", "got 'maybe', expected true or false"),
     ("gateway: {host: 1}", "1:17: gateway.host: got 1, expected text (put it in quotes)"),

@@ -127,7 +127,7 @@ FILES = some(
 
 
 @given(FILES)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_shown_can_be_loaded(values: dict[str, Any]):
     """Any valid file leads to settings that, shown and loaded again, are the same."""
     with tempfile.TemporaryDirectory() as name:

@@ -420,7 +420,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(steps=steps, eager=st.booleans(), attempts=st.integers(1, 3), waits=st.booleans())
 def test_every_item_is_sent_once_in_order_or_reported(steps, eager, attempts, waits):
     """For any interleaving of items, time, failures and flushes, within all limits."""

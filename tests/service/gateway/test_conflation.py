@@ -99,7 +99,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events=events, eager=st.booleans())
 def test_every_subscriber_ends_with_the_newest(events, eager):
     """What it sees only ever goes forward, and the last it sees is the last there was."""

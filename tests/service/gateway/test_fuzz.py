@@ -321,7 +321,7 @@ def fuzzed() -> Iterator[tuple[asyncio.Runner, Fuzzed]]:
 
 
 @given(chunks=streams, connects=st.sampled_from([True] * 5 + [False]), leaves=st.booleans())
-@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, suppress_health_check=list(HealthCheck))
 def test_nothing_a_peer_sends_is_a_fault_of_the_server(
     fuzzed: tuple[asyncio.Runner, Fuzzed], chunks: list[bytes], connects: bool, leaves: bool
 ):
@@ -337,7 +337,7 @@ def test_peers_at_the_same_time_are_kept_apart(fuzzed: tuple[asyncio.Runner, Fuz
     runner, gateway = fuzzed
 
     @given(many=st.lists(streams, min_size=2, max_size=4))
-    @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=20, suppress_health_check=list(HealthCheck))
     def attack(many: list[list[bytes]]) -> None:
         async def together() -> None:
             async with asyncio.TaskGroup() as group:

@@ -137,7 +137,7 @@ events = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(events=events, eager=st.booleans(), max_messages=st.integers(1, 5))
 def test_a_subscriber_gets_what_was_published_while_it_was_there(events, eager, max_messages):
     """In order, each once, nothing from before it came; only leaving may cost what was waiting."""

@@ -142,7 +142,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(steps=steps, max_bytes=st.sampled_from([2500, 4000, 100_000]))
 async def test_streams_have_no_holes_and_the_books_are_right(steps, max_bytes):
     """For any order of events: offsets are consecutive up to the top, and bytes add up."""

@@ -251,7 +251,7 @@ NAMES = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(st.sampled_from(NAMES), ANY_JSON))
 def test_any_claims_are_taken_or_refused(claims):
     """Whatever stands there, a refusal or something that JSON can carry comes out."""
@@ -266,7 +266,6 @@ def test_any_claims_are_taken_or_refused(claims):
         assert grant.expires_at is None or 0 < grant.expires_at <= NOW + MAX_LIFETIME_S
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_taken_or_refused(payload):
     """A good signature does not make sense of what was signed."""

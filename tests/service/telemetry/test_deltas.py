@@ -104,7 +104,7 @@ def test_only_histograms_for_who_wants_to_keep_little() -> None:
     assert found["gateway.job.duration"] == (DELTA, [(1, 1.0, 1)])
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=8))
 def test_nothing_is_lost_or_told_twice(exports: list[tuple[int, bool]]) -> None:
     """Whatever is refused, all that was accepted adds up to what was counted by then."""

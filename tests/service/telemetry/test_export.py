@@ -177,7 +177,7 @@ def test_flush_says_when_it_ran_out_of_time(gate):
     assert queue.flush(0.01) is False
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.sampled_from(["put", "flush"]), max_size=30), st.booleans())
 def test_every_item_is_sent_or_dropped(steps, accepts):
     """Whatever happens, the two counts add up to what was put in."""

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader, Metric
@@ -23,7 +23,6 @@ def only_point(metric: Metric) -> HistogramDataPoint:
     return point
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 10) | st.sampled_from(BOUNDS), min_size=1))
 def test_points_equal_those_of_the_sdk(values):
     """Counts by bucket, sum, minimum and maximum, also at the very bounds."""

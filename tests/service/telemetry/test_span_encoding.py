@@ -82,7 +82,7 @@ spans = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.lists(spans, max_size=4), min_size=1, max_size=3))
 def test_requests_equal_those_of_the_exporter(batches: list[list[ReadableSpan]]) -> None:
     """Whatever spans hold, and however often the same encoder is used."""

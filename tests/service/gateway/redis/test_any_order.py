@@ -150,9 +150,7 @@ events = st.lists(
 )
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(events=events)
 def test_no_order_of_events_loses_repeats_or_reorders(server, events):
     """Every client has every publication once and in order, or was told that the epoch is new."""

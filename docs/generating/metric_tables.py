@@ -1,15 +1,8 @@
-"""Writes the tables of docs/metrics.md from the definitions, so that they cannot be wrong.
-
-python docs/generate_metrics.py           writes them
-python docs/generate_metrics.py --check   says whether they are right; exit code 1 if not
-"""  # noqa: INP001 - a script
+"""The tables of docs/metrics.md, from the definitions of instruments."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Final
 
 from alerts.telemetry import DEFINITIONS as ALERTS_DEFINITIONS
@@ -17,10 +10,6 @@ from alerts.telemetry import InstrumentDefinition
 from service.telemetry.definitions import DEFINITIONS
 from service.telemetry.probe_instruments import PROBE_DEFINITIONS
 from service.telemetry.prometheus import metric_name
-
-PAGE: Final = Path(__file__).parent / "metrics.md"
-BEGIN: Final = "<!-- tables: begin (python docs/generate_metrics.py) -->"
-END: Final = "<!-- tables: end -->"
 
 SECTIONS: Final = {
     "Connections": ("gateway.connection.", "gateway.send_queue."),
@@ -105,32 +94,3 @@ def _section(title: str, inside: list[InstrumentDefinition]) -> Iterator[str]:
 def _kind(definition: InstrumentDefinition) -> str:
     kind = _KINDS.get(definition.kind, definition.kind)
     return f"{kind}, {definition.unit}" if definition.unit else kind
-
-
-def renewed(page: str) -> str:
-    """Return the page with its tables written anew.
-
-    Raises:
-        ValueError: The page has no place for the tables, or a metric belongs to no section.
-    """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    if pattern.search(page) is None:
-        raise ValueError(f"{PAGE} has no lines {BEGIN} and {END}")
-    text = f"{BEGIN}\n\n{tables()}\n{END}"
-    return pattern.sub(lambda _: text, page)
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page and return the exit code."""
-    page = PAGE.read_text("utf-8")
-    text = renewed(page)
-    if arguments == ["--check"]:
-        if text != page:
-            sys.stderr.write("docs/metrics.md is out of date: python docs/generate_metrics.py\n")
-        return int(text != page)
-    PAGE.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

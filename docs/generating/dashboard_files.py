@@ -1,20 +1,11 @@
-"""Writes the Grafana dashboards in docs/dashboards from the panels in dashboard_panels.py.
-
-python docs/generate_dashboards.py           writes them
-python docs/generate_dashboards.py --check   says whether they are right; exit code 1 if not
-"""  # noqa: INP001 - a script
+"""The Grafana dashboards in docs/dashboards, from the panels in dashboard_panels.py."""
 
 from __future__ import annotations
 
 import json
-import sys
-from pathlib import Path
 from typing import Any, Final
 
-from dashboard_model import Dashboard, Panel
-from dashboard_panels import DASHBOARDS
-
-FOLDER: Final = Path(__file__).parent / "dashboards"
+from generating.dashboard_model import Dashboard, Panel
 
 _DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
 _WIDTH: Final = 24
@@ -120,23 +111,3 @@ def _panel(panel: Panel, number: int, position: dict[str, int]) -> dict[str, Any
         "fieldConfig": {"defaults": defaults, "overrides": []},
         "targets": targets,
     }
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the files and return the exit code."""
-    code = 0
-    for dashboard in DASHBOARDS:
-        file = FOLDER / f"{dashboard.name}.json"
-        text = rendered(dashboard)
-        if arguments == ["--check"]:
-            if not file.exists() or file.read_text("utf-8") != text:
-                sys.stderr.write(f"{file} is out of date: python docs/generate_dashboards.py\n")
-                code = 1
-            continue
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(text, "utf-8")
-    return code
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,24 +1,13 @@
-"""Writes the tables of docs/channels.md from the channel files, so that they cannot be wrong.
-
-python docs/generate_channels.py           writes them
-python docs/generate_channels.py --check   says whether they are right; exit code 1 if not
-"""  # noqa: INP001 - a script
+"""The tables of docs/channels.md, from the channel files."""
 
 from __future__ import annotations
 
-import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from alerts.durations import format_duration
 from alerts.notify.catalogue import NOT_SHIPPED, ChannelCatalogue
 from alerts.notify.definition import ChannelDefinition, Pace
 from alerts.notify.settings import Limit, Seconds, SettingDefinition, Written
-
-PAGE = Path(__file__).parent / "channels.md"
-BEGIN = "<!-- tables: begin (python docs/generate_channels.py) -->"
-END = "<!-- tables: end -->"
 
 
 def tables() -> str:
@@ -108,32 +97,3 @@ def _limit(limit: Limit | None) -> str:
         return ""
     how = " (alerts are left out)" if limit.cut == "alerts" else ""
     return f"At most {limit.size} {limit.unit}{how}"
-
-
-def renewed(page: str) -> str:
-    """Return the page with its tables written anew.
-
-    Raises:
-        ValueError: The page has no place for the tables.
-    """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    if pattern.search(page) is None:
-        raise ValueError(f"{PAGE} has no lines {BEGIN} and {END}")
-    text = f"{BEGIN}\n\n{tables()}\n\n{END}"
-    return pattern.sub(lambda _: text, page)
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page and return the exit code."""
-    page = PAGE.read_text("utf-8")
-    text = renewed(page)
-    if arguments == ["--check"]:
-        if text != page:
-            sys.stderr.write("docs/channels.md is out of date: python docs/generate_channels.py\n")
-        return int(text != page)
-    PAGE.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,10 +1,10 @@
-"""The panels of the dashboards: a table, as long as there are panels."""  # noqa: INP001 - for a script
+"""The panels of the dashboards: a table, as long as there are panels."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from dashboard_model import (
+from generating.dashboard_model import (
     OF,
     Dashboard,
     Line,

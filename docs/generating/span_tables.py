@@ -1,22 +1,12 @@
-"""Writes the tables of docs/traces.md from the definitions of spans, so that they cannot be wrong.
-
-python docs/generate_traces.py           writes them
-python docs/generate_traces.py --check   says whether they are right; exit code 1 if not
-"""  # noqa: INP001 - a script
+"""The tables of docs/traces.md, from the definitions of spans."""
 
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from alerts.spans import SpanDefinition
 from service.telemetry.span_definitions import SPAN_DEFINITIONS
-
-PAGE = Path(__file__).parent / "traces.md"
-BEGIN = "<!-- tables: begin (python docs/generate_traces.py) -->"
-END = "<!-- tables: end -->"
 
 
 def tables() -> str:
@@ -55,32 +45,3 @@ def _anchor(definition: SpanDefinition) -> str:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|")
-
-
-def renewed(page: str) -> str:
-    """Return the page with its tables written anew.
-
-    Raises:
-        ValueError: The page has no place for the tables.
-    """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*{re.escape(END)}", re.DOTALL)
-    if pattern.search(page) is None:
-        raise ValueError(f"{PAGE} has no lines {BEGIN} and {END}")
-    text = f"{BEGIN}\n\n{tables()}\n\n{END}"
-    return pattern.sub(lambda _: text, page)
-
-
-def main(arguments: list[str]) -> int:
-    """Write or check the page and return the exit code."""
-    page = PAGE.read_text("utf-8")
-    text = renewed(page)
-    if arguments == ["--check"]:
-        if text != page:
-            sys.stderr.write("docs/traces.md is out of date: python docs/generate_traces.py\n")
-        return int(text != page)
-    PAGE.write_text(text, "utf-8")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and the usual queries of its panels."""  # noqa: INP001 - for a script
+"""What a dashboard is made of, and the usual queries of its panels."""
 
 from __future__ import annotations
 
