@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -20,13 +20,10 @@ from opentelemetry.trace import SpanContext, StatusCode, TraceFlags, get_current
 
 from alerts.clock import Clock, SystemClock
 from alerts.spans import SAMPLING_REASON, SpanDefinition
-from service.telemetry.export import ExportQueue
 from service.telemetry.late_spans import LatePolicy
 from service.telemetry.recorded_spans import RecordedSpan, SpanOrigin, SpanShape, Value
 from service.telemetry.sampling import EntrySampler, is_decided, links_of
 from service.telemetry.sampling_rules import SamplingRules
-
-SpanQueue = ExportQueue[ReadableSpan | RecordedSpan]
 
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 _SAMPLED: Final = int(TraceFlags.SAMPLED)
@@ -34,6 +31,13 @@ _RANDOM: Final = int(TraceFlags.RANDOM_TRACE_ID)
 _MAX_ATTRIBUTES: Final = 16
 """More than any shape has; limits that are lower have to be looked at."""
 _MAX_LINKS: Final = 128
+
+
+class SpanQueue(Protocol):
+    """Where spans wait to be exported."""
+
+    def put(self, item: ReadableSpan | RecordedSpan) -> None:
+        """Take one that ended; never blocks."""
 
 
 class SpanRecorder:
