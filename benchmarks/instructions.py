@@ -35,19 +35,25 @@ class Instructions:
         self._counters = counters
 
     @classmethod
-    def of(cls, pid: int) -> Self | None:
-        """Begin to count; None where the machine or its settings do not allow it."""
+    def of(cls, pid: int, *, with_kernel: bool = True) -> Self | None:
+        """Begin to count; None where the machine or its settings do not allow it.
+
+        Args:
+            pid: Of the process.
+            with_kernel: Whether to count what the kernel executes for it, where that is allowed.
+                What the kernel does depends on the neighbours: their interrupts are among it.
+        """
         threads = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir()]
-        for with_kernel in (True, False):
+        for chosen in (True, False) if with_kernel else (False,):
             counters: list[int] = []
             try:
                 for thread in threads:
-                    counters += [_open(thread, with_kernel=with_kernel)]
+                    counters += [_open(thread, with_kernel=chosen)]
             except OSError:
                 for counter in counters:
                     os.close(counter)
             else:
-                return cls(counters, with_kernel=with_kernel)
+                return cls(counters, with_kernel=chosen)
         return None
 
     def read(self) -> int:

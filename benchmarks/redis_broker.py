@@ -14,8 +14,6 @@ import asyncio
 import time
 from random import Random
 
-from opentelemetry.trace import NoOpTracer
-
 from alerts.clock import SystemClock
 from service.config.gateway_settings import GatewaySettings
 from service.gateway.batcher import BatchLimits
@@ -26,6 +24,7 @@ from service.gateway.redis.broker import RedisBroker
 from service.gateway.stats import GatewayStats
 from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_recorder import SpanRecorder
 from tests.support.redis import RedisServer
 
 DATA = b'{"text":"' + b"x" * 80 + b'"}'
@@ -55,7 +54,7 @@ async def measure(url: str, count: int) -> None:
         limits=BatchLimits(),
         clock=clock,
         instruments=instruments,
-        tracing=PublicationTracing(NoOpTracer()),
+        tracing=PublicationTracing(SpanRecorder.disabled()),
         stats=stats,
     )
     message = Message("news", DATA, ChannelRules(settings).rule("news"), source="api")

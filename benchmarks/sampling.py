@@ -12,15 +12,18 @@ from collections.abc import Callable
 from typing import Final
 
 from aiohttp import web
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from alerts.clock import SystemClock
+from service.gateway.tracing import PublicationTracing
 from service.telemetry.http_server import HTTPServerTelemetry
 from service.telemetry.instruments import Instruments
 from service.telemetry.late_spans import LatePolicy
-from service.telemetry.sampling import MessageSampling, create_sampler
-from service.telemetry.sampling_rules import SamplingRule
-from service.telemetry.span_definitions import PUBLISH
+from service.telemetry.recorded_spans import SpanOrigin
+from service.telemetry.sampling import EntrySampler, MessageSampling
+from service.telemetry.sampling_rules import SamplingRule, SamplingRules
+from service.telemetry.span_recorder import SpanRecorder
 
 RUNS: Final = 20_000
 REQUESTS: Final = 3_000
@@ -53,20 +56,11 @@ def nanoseconds(work: Callable[[], object]) -> float:
 
 def recorded_span() -> Callable[[], object]:
     """Return what starts and ends the span of a message."""
-    provider = TracerProvider(sampler=create_sampler(1.0), shutdown_on_exit=False)
-    tracer = provider.get_tracer("benchmark")
-    parent = sampling(1.0).decide()
+    origin = SpanOrigin(Resource.get_empty(), InstrumentationScope("benchmark"))
+    recorder = SpanRecorder(origin, EntrySampler(SamplingRules(1.0)), SystemClock())
+    tracing, parent = PublicationTracing(recorder), sampling(1.0).decide()
     assert parent is not None
-
-    def publish() -> None:
-        PUBLISH.start(
-            tracer,
-            {"channel": "chat:*"},
-            context=parent,
-            attributes={"messaging.destination.template": "chat:*", "size": 1},
-        ).end()
-
-    return publish
+    return lambda: tracing.publish("chat:*", 1, parent).end()
 
 
 async def answer(_request: web.Request) -> web.StreamResponse:

@@ -51,7 +51,9 @@ from service.gateway.stats import GatewayStats
 from service.gateway.subscriptions import Grant, Subscriptions, Wish
 from service.gateway.tokens import Identity
 from service.gateway.tracing import CommandTracing
+from service.telemetry.local_histograms import LocalHistogram, SeriesTable
 from service.telemetry.sampling import MessageSampling
+from service.telemetry.span_definitions import SYSTEM
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -73,6 +75,7 @@ class CommandParts:
         sampling: Which traces are recorded.
         tracing: The spans of commands.
         stats: Where commands are counted.
+        durations: How long they take.
         random: Spreads first pings.
         back_ends: Asked about what clients want; None: there are none.
     """
@@ -84,6 +87,7 @@ class CommandParts:
     sampling: MessageSampling
     tracing: CommandTracing
     stats: GatewayStats
+    durations: LocalHistogram
     random: Random
     back_ends: BackEnds | None = None
 
@@ -103,6 +107,9 @@ class Commands:
         self._sampling = parts.sampling
         self._tracing = parts.tracing
         self._stats = parts.stats
+        self._durations = SeriesTable(
+            parts.durations, "messaging.system", "messaging.operation.name", "error.type"
+        )
         self._random = parts.random
         self._back_ends = parts.back_ends
         self._max_data_bytes = settings.max_queue_size - MAX_ENVELOPE_BYTES
@@ -134,6 +141,25 @@ class Commands:
         if method is None:
             client.pong()
             return None
+        started_s = self._tracing.now()
+        try:
+            reply, error = await self._reply(client, method, command)
+        except DisconnectError as failure:
+            self._record(method, str(failure.close.code), started_s)
+            raise
+        self._record(method, error, started_s)
+        return reply
+
+    def _record(self, method: Method, error: str, started_s: float) -> None:
+        duration_s = self._tracing.now() - started_s
+        self._durations.of(SYSTEM, method.value, error).record(duration_s)
+
+    async def _reply(self, client: Client, method: Method, command: Command) -> tuple[bytes, str]:
+        """Execute a command; return its reply, and the code of the error in it or nothing.
+
+        Raises:
+            DisconnectError: The connection must end.
+        """
         if method is Method.CONNECT:
             if client.state is not State.OPEN:
                 raise DisconnectError(BAD_REQUEST, "a second connect")
@@ -148,12 +174,12 @@ class Commands:
             result = await self._traced(client, method, command)
         except ProtocolError as error:
             self._count(method, str(error.code))
-            return encode_error(command.id, error)
+            return encode_error(command.id, error), str(error.code)
         except DisconnectError as error:
             self._count(method, str(error.close.code))
             raise
         self._count(method, "")
-        return encode_result(command.id, method, result)
+        return encode_result(command.id, method, result), ""
 
     def _limit(self, client: Client) -> None:
         """Refuse a command of a client that sends too many.

@@ -17,7 +17,7 @@ from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
 from service.gateway.frames import text_frame
-from service.gateway.protocol import Command, Method, decode_frame
+from service.gateway.protocol import decode_frame
 from service.gateway.rate_limit import RateLimit, Verdict
 from service.gateway.sessions import Sessions
 from service.gateway.stats import GatewayStats
@@ -29,7 +29,6 @@ from service.pools.websocket import (
 )
 from service.telemetry.http_server import UPGRADE_SPAN
 from service.telemetry.instruments import Instruments
-from service.telemetry.span_definitions import SYSTEM
 
 _LOG: Final = logging.getLogger(__name__)
 
@@ -66,12 +65,6 @@ class WebSocketEndpoint:
         self._lifetimes = {
             close_class: lifetimes.series({"gateway.close.class": close_class})
             for close_class in ("server", "client")
-        }
-        self._durations = {
-            method: instruments.process_duration.series(
-                {"messaging.system": SYSTEM, "messaging.operation.name": method.value}
-            )
-            for method in Method
         }
         self._rate = RateLimit(settings.max_connections_per_second, clock.monotonic())
 
@@ -172,21 +165,12 @@ class WebSocketEndpoint:
             for command in decode_frame(frame):
                 if client.close_reason is not None:
                     return
-                reply = await self._execute(client, command)
+                reply = await self._commands.execute(client, command)
                 if reply is not None and client.reply(text_frame(reply)):
                     self._stats.bytes_out += len(reply)
         except DisconnectError as error:
             self._report_fault(client, address, error)
             client.close(error.close)
-
-    async def _execute(self, client: Client, command: Command) -> bytes | None:
-        if command.method is None:
-            return await self._commands.execute(client, command)
-        started_s = self._clock.monotonic()
-        try:
-            return await self._commands.execute(client, command)
-        finally:
-            self._durations[command.method].record(self._clock.monotonic() - started_s)
 
     def _report_fault(self, client: Client, address: str | None, fault: object) -> None:
         """Log why a client is disconnected; it learns the protocol's code and reason only."""

@@ -124,7 +124,7 @@ class Gateway:
             ),
             clock=clock,
             instruments=instruments,
-            tracing=PublicationTracing(instruments.tracer, tag=settings.publication_traceparent),
+            tracing=PublicationTracing(instruments.spans, tag=settings.publication_traceparent),
             stats=self.stats,
         )
         self.streams = MemoryStreams(
@@ -170,13 +170,14 @@ class Gateway:
                 tokens=self.authenticator,
                 sampling=sampling,
                 tracing=CommandTracing(
-                    instruments.tracer,
+                    instruments.spans,
                     sampling,
                     rules=rules,
                     rpc_namespaces=self.proxy.rpc_namespaces if self.proxy is not None else (),
                     clock=clock,
                 ),
                 stats=self.stats,
+                durations=instruments.process_duration,
                 random=random,
                 back_ends=self._back_ends,
             ),

@@ -197,8 +197,9 @@ class Hub:
         if parent is None:
             return self._publish(name, data, info, tags, keep, None)
         with self.tracing.publish(rule.template, len(data), parent) as span:
-            carried = self.tracing.carry(tags, span)
-            return self._publish(name, data, info, carried, keep, span)
+            trace = span.get_span_context()
+            carried = self.tracing.carry(tags, trace)
+            return self._publish(name, data, info, carried, keep, trace)
 
     def deliver(
         self,
@@ -332,7 +333,9 @@ class Hub:
         if traced:
             with self.tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
                 delivered = self._write(channel, batch)
-            self.tracing.delivered(channel.rule.template, traced, span, delivered)
+            self.tracing.delivered(
+                channel.rule.template, traced, span.get_span_context(), delivered
+            )
         else:
             delivered = self._write(channel, batch)
         self._record(channel.rule.template, batch, self._clock.monotonic() - started, traced)

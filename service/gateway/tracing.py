@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import trace
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import Link, Span, SpanContext, StatusCode, Tracer
+from opentelemetry.trace import Span, SpanContext, StatusCode
 
 from alerts.clock import Clock
 from alerts.spans import SAMPLING_REASON
@@ -24,8 +24,10 @@ from service.gateway.channels import ChannelRules
 from service.gateway.codes import INTERNAL_ERROR, DisconnectError, ProtocolError, internal_error
 from service.gateway.protocol import Command, Method
 from service.telemetry.propagation import format_traceparent
-from service.telemetry.sampling import MessageSampling, links_of, with_links
+from service.telemetry.recorded_spans import SpanShape
+from service.telemetry.sampling import MessageSampling, with_links
 from service.telemetry.span_definitions import COMMAND, DELIVER, PUBLISH, SEND, SYSTEM
+from service.telemetry.span_recorder import SpanRecorder
 
 if TYPE_CHECKING:
     from service.gateway.batcher import Batch
@@ -39,72 +41,40 @@ _FAULTS: Final = frozenset((internal_error().code, INTERNAL_ERROR.code))
 class PublicationTracing:
     """Starts and ends the spans around a publication; used for sampled ones only."""
 
-    def __init__(self, tracer: Tracer, *, tag: bool = True) -> None:
-        """Use a tracer.
+    def __init__(self, spans: SpanRecorder, *, tag: bool = True) -> None:
+        """Use a recorder.
 
         Args:
-            tracer: Starts the spans.
+            spans: Starts the spans.
             tag: Whether publications carry their trace to subscribers.
         """
-        self._tracer = tracer
+        self._spans = spans
         self._tag = tag
+        self._shapes: dict[str, _Shapes] = {}
 
-    @contextmanager
-    def publish(self, template: str, size: int, parent: Context) -> Iterator[SpanContext]:
-        """Trace the acceptance of a publication."""
-        span = PUBLISH.start(
-            self._tracer,
-            {"channel": template},
-            context=parent,
-            links=[Link(context) for context in links_of(parent)],
-            attributes={
-                "messaging.system": SYSTEM,
-                "messaging.operation.name": "publish",
-                "messaging.operation.type": "send",
-                "messaging.destination.template": template,
-                "messaging.message.body.size": size,
-            },
-        )
-        try:
-            yield span.get_span_context()
-        finally:
-            span.end()
+    def publish(self, template: str, size: int, parent: Context) -> Span:
+        """Start the span of the acceptance of a publication; leaving it ends it."""
+        return self._spans.start_in(parent, self._of(template).publish, (size,))
 
     def carry(self, tags: Mapping[str, str] | None, span: SpanContext) -> Mapping[str, str] | None:
         """Return the tags of a publication, with its trace among them if it is to be carried."""
         return {**(tags or {}), "traceparent": format_traceparent(span)} if self._tag else tags
 
-    @contextmanager
     def send(
         self,
         template: str,
         batch: Batch[Publication],
         traced: Sequence[Publication],
         subscribers: int,
-    ) -> Iterator[SpanContext]:
-        """Trace the writing of a batch to all subscribers, linked to the traced messages in it."""
-        links = [Link(item.trace) for item in traced[:MAX_LINKS] if item.trace is not None]
-        span = SEND.start(
-            self._tracer,
-            {"channel": template},
-            # An empty context: a flush runs in whatever context its timer was armed in.
-            context=Context(),
-            links=links,
-            attributes={
-                "messaging.system": SYSTEM,
-                "messaging.operation.name": "send",
-                "messaging.operation.type": "send",
-                "messaging.destination.template": template,
-                "messaging.batch.message_count": len(batch.items),
-                "gateway.flush.reason": batch.reason.value,
-                "gateway.fanout.count": subscribers,
-                "gateway.batch.links.dropped": len(traced) - len(links),
-            },
-        )
-        try:
-            yield span.get_span_context()
-        finally:
-            span.end()
+    ) -> Span:
+        """Start the span of the writing of a batch to all subscribers; leaving it ends it.
+
+        It links to the traced messages in it.
+        """
+        linked = tuple([item.trace for item in traced[:MAX_LINKS] if item.trace is not None])
+        counts = len(batch.items), batch.reason.value, subscribers, len(traced) - len(linked)
+        # Without a parent: a flush runs in whatever context its timer was armed in.
+        return self._spans.start(self._of(template).send, None, counts, linked=linked)
 
     def delivered(
         self,
@@ -114,23 +84,52 @@ class PublicationTracing:
         subscribers: int,
     ) -> None:
         """Close the story of each traced message: from acceptance to the last write."""
+        shape, linked = self._of(template).deliver, (batch_span,)
         for item in traced:
-            if item.trace is None:
-                continue
-            parent = trace.set_span_in_context(trace.NonRecordingSpan(item.trace), Context())
-            span = DELIVER.start(
-                self._tracer,
-                {"channel": template},
-                context=parent,
-                links=[Link(batch_span)],
-                start_time=item.accepted_ns,
-                attributes={
-                    "messaging.system": SYSTEM,
-                    "messaging.destination.template": template,
-                    "gateway.fanout.count": subscribers,
-                },
-            )
-            span.end()
+            self._spans.start(
+                shape, item.trace, (subscribers,), linked=linked, start_ns=item.accepted_ns
+            ).end()
+
+    def _of(self, template: str) -> _Shapes:
+        """Return the shapes of a namespace's spans."""
+        shapes = self._shapes.get(template)
+        if shapes is None:
+            shapes = self._shapes[template] = _shapes(self._spans, template)
+        return shapes
+
+
+class _Shapes(NamedTuple):
+    """The shapes of the spans of a namespace's messages."""
+
+    publish: SpanShape
+    send: SpanShape
+    deliver: SpanShape
+
+
+def _shapes(spans: SpanRecorder, template: str) -> _Shapes:
+    parts = {"channel": template}
+    about = {"messaging.system": SYSTEM, "messaging.destination.template": template}
+
+    def operation(name: str) -> Mapping[str, str]:
+        return {
+            "messaging.operation.name": name,
+            "messaging.operation.type": "send",
+            **about,
+        }
+
+    return _Shapes(
+        spans.shape(PUBLISH, parts, operation("publish"), "messaging.message.body.size"),
+        spans.shape(
+            SEND,
+            parts,
+            operation("send"),
+            "messaging.batch.message_count",
+            "gateway.flush.reason",
+            "gateway.fanout.count",
+            "gateway.batch.links.dropped",
+        ),
+        spans.shape(DELIVER, parts, about, "gateway.fanout.count"),
+    )
 
 
 class CommandTracing:
@@ -138,23 +137,24 @@ class CommandTracing:
 
     def __init__(
         self,
-        tracer: Tracer,
+        spans: SpanRecorder,
         sampling: MessageSampling,
         *,
         rules: ChannelRules,
         rpc_namespaces: Container[str],
         clock: Clock,
     ) -> None:
-        """Use a tracer.
+        """Use a recorder.
 
         Args:
-            tracer: Starts the spans.
+            spans: Starts the spans.
             sampling: Which traces are recorded.
             rules: Know the namespaces of channels.
             rpc_namespaces: The namespaces of methods.
             clock: Times commands that are not traced.
         """
-        self._tracer = tracer
+        self._spans = spans
+        self._shapes: dict[tuple[Method, str], SpanShape] = {}
         self._sampling = sampling
         self._rules = rules
         self._rpc_namespaces = rpc_namespaces
@@ -265,25 +265,26 @@ class CommandTracing:
         command: Command,
         context: Context,
         connection: str,
-        start_time: int | None = None,
+        start_ns: int = 0,
     ) -> Span:
-        template = self._template(method, command.request)
-        attributes = {
-            "messaging.system": SYSTEM,
-            "messaging.operation.name": method.value,
-            "gateway.connection.id": connection,
-        }
-        if template:
+        shape = self._shape(method, self._template(method, command.request))
+        return self._spans.start_in(context, shape, (connection,), start_ns=start_ns)
+
+    def _shape(self, method: Method, template: str) -> SpanShape:
+        shape = self._shapes.get((method, template))
+        if shape is None:
             of = "gateway.rpc" if method is Method.RPC else "messaging.destination"
-            attributes[f"{of}.template"] = template
-        return COMMAND.start(
-            self._tracer,
-            {"command": method.value, "channel": template},
-            context=context,
-            attributes=attributes,
-            links=[Link(each) for each in links_of(context)],
-            start_time=start_time,
-        )
+            shape = self._shapes[method, template] = self._spans.shape(
+                COMMAND,
+                {"command": method.value, "channel": template},
+                {
+                    "messaging.system": SYSTEM,
+                    "messaging.operation.name": method.value,
+                    f"{of}.template": template,
+                },
+                "gateway.connection.id",
+            )
+        return shape
 
     def _template(self, method: Method, request: Mapping[str, Any]) -> str:
         """Return what stands for the method or channel in names.

@@ -105,7 +105,8 @@ class ExportQueue(Generic[T]):
         self._abandoned = False
         self._flushes = 0
         self._dropped_before_close = 0
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._thread = threading.Thread(target=self._run, name=f"export-{signal}", daemon=True)
         self._thread.start()
 
@@ -119,14 +120,16 @@ class ExportQueue(Generic[T]):
 
     def put(self, item: T) -> None:
         """Take an item, from any thread; full: the oldest is dropped; closed: this one is."""
-        with self._changed:
+        # Not the condition, which is a call more each time.
+        with self._lock:
+            items, limits = self._items, self._limits
             if self._closing:
                 self.stats.dropped += self._weigh(item)
                 return
-            if len(self._items) >= self._limits.max_items:
-                self.stats.dropped += self._weigh(self._items.popleft())
-            self._items.append(item)
-            if len(self._items) == self._limits.max_batch:
+            if len(items) >= limits.max_items:
+                self.stats.dropped += self._weigh(items.popleft())
+            items.append(item)
+            if len(items) == limits.max_batch:
                 self._changed.notify_all()
 
     def flush(self, timeout_s: float) -> bool:

@@ -14,7 +14,7 @@ from contextvars import Token
 from dataclasses import dataclass
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import Span, SpanContext, Status, StatusCode, set_span_in_context
 
@@ -24,6 +24,7 @@ from service.telemetry.definitions.http_server_metrics import HTTP_SERVER_ACTIVE
 from service.telemetry.instruments import Instruments
 from service.telemetry.local_histograms import SeriesTable
 from service.telemetry.observers import Observers
+from service.telemetry.recorded_spans import SpanShape
 from service.telemetry.sampling import MessageSampling, apart
 from service.telemetry.span_definitions import HTTP_REQUEST
 
@@ -74,7 +75,8 @@ class HTTPServerTelemetry:
     """
 
     def __init__(self, instruments: Instruments, sampling: MessageSampling, clock: Clock) -> None:
-        self._tracer = instruments.tracer
+        self._spans = instruments.spans
+        self._shapes: dict[tuple[str, str, str], SpanShape] = {}
         self._durations = SeriesTable(
             instruments.http_server_duration,
             "http.request.method",
@@ -225,28 +227,33 @@ class HTTPServerTelemetry:
                 _end(span, *_result(outcome))
         return response
 
-    def _start(self, request: web.Request, context: Context, start_time: int | None = None) -> Span:
+    def _start(self, request: web.Request, context: Context, start_ns: int = 0) -> Span:
         method = _method(request)
-        route = _route(request)
-        attributes: dict[str, str | int] = {
-            "http.request.method": method,
-            "url.scheme": request.scheme,
-            "url.path": request.path,
-            "network.protocol.version": f"{request.version.major}.{request.version.minor}",
-        }
-        if method == "_OTHER":
-            attributes["http.request.method_original"] = request.method
-        if route:
-            attributes["http.route"] = route
-        if request.remote:
-            attributes["client.address"] = request.remote
-        return HTTP_REQUEST.start(
-            self._tracer,
-            {"method": _shown_method(method), "route": route},
-            context=context,
-            attributes=attributes,
-            start_time=start_time,
+        version = request.version
+        values = (
+            request.path,
+            "1.1" if version == HttpVersion11 else f"{version.major}.{version.minor}",
+            request.remote or None,
+            request.method if method == "_OTHER" else None,
         )
+        shape = self._shape(method, _route(request), request.scheme)
+        return self._spans.start_in(context, shape, values, start_ns=start_ns)
+
+    def _shape(self, method: str, route: str, scheme: str) -> SpanShape:
+        """Return the shape of the spans of a route."""
+        key = (method, route, scheme)  # few, whatever is asked for
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shapes[key] = self._spans.shape(
+                HTTP_REQUEST,
+                {"method": _shown_method(method), "route": route},
+                {"http.request.method": method, "http.route": route, "url.scheme": scheme},
+                "url.path",
+                "network.protocol.version",
+                "client.address",
+                "http.request.method_original",
+            )
+        return shape
 
 
 async def _end_at_stream(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,4 +1,4 @@
-"""The histograms the parts of the service record into, and the tracer.
+"""The histograms the parts of the service record into, and what makes their spans.
 
 Nothing here is touched per delivered message.
 """
@@ -25,13 +25,20 @@ from service.telemetry.definitions.job_metrics import JOB_DELAY, JOB_DURATION
 from service.telemetry.definitions.pool_metrics import HTTP_CLIENT_DURATION, POOL_WAIT
 from service.telemetry.definitions.process_metrics import EVENT_LOOP_LAG, GC_PAUSE
 from service.telemetry.local_histograms import LocalHistogram, LocalHistograms
+from service.telemetry.span_recorder import SpanRecorder
 
 
 @dataclass(frozen=True, slots=True)
 class Instruments:
-    """The tracer and the histograms the parts of the service record into."""
+    """What makes spans, and the histograms the parts of the service record into.
+
+    Attributes:
+        tracer: The SDK's, for spans that are few.
+        spans: For those of requests, commands and messages.
+    """
 
     tracer: Tracer
+    spans: SpanRecorder
     http_server_duration: LocalHistogram
     connection_duration: LocalHistogram
     proxy_duration: LocalHistogram
@@ -51,18 +58,24 @@ class Instruments:
 
     @classmethod
     def create(
-        cls, tracer: Tracer, meter: Meter, histograms: LocalHistograms | None = None
+        cls,
+        tracer: Tracer,
+        meter: Meter,
+        histograms: LocalHistograms | None = None,
+        spans: SpanRecorder | None = None,
     ) -> Self:
         """Create the histograms.
 
         Args:
-            tracer: For all spans.
+            tracer: For spans that are few.
             meter: Of the histograms that are recorded a few times a second.
             histograms: Of those on the path of every batch or request; None: nobody collects them.
+            spans: For those on that path; None: nobody gets them.
         """
         local = histograms or LocalHistograms()
         return cls(
             tracer=tracer,
+            spans=spans or SpanRecorder.disabled(),
             http_server_duration=local.create(HTTP_SERVER_DURATION),
             connection_duration=local.create(CONNECTION_DURATION),
             proxy_duration=local.create(PROXY_DURATION),

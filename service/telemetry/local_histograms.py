@@ -30,7 +30,7 @@ from service.telemetry.views import MAX_SERIES, OVERFLOW, MetricViews
 class HistogramSeries:
     """One series: a histogram under fixed attributes."""
 
-    __slots__ = ("_bounds", "_counts", "_exemplars", "_max", "_min", "_sum", "attributes")
+    __slots__ = ("_bounds", "_counts", "_max", "_min", "_sum", "_traces", "attributes")
 
     def __init__(self, bounds: tuple[float, ...], attributes: Mapping[str, str | int]) -> None:
         """Start with nothing recorded."""
@@ -40,7 +40,7 @@ class HistogramSeries:
         self._sum = 0.0
         self._min = float("inf")
         self._max = float("-inf")
-        self._exemplars: dict[int, Exemplar] = {}
+        self._traces: dict[int, tuple[SpanContext, float, int]] = {}
 
     def record(self, value: float) -> None:
         """Count a value; a bucket includes its upper bound."""
@@ -62,9 +62,7 @@ class HistogramSeries:
             value: What was measured.
             time_ns: When, in Unix nanoseconds.
         """
-        self._exemplars[bisect_left(self._bounds, value)] = Exemplar(
-            {}, value, time_ns, trace.span_id, trace.trace_id
-        )
+        self._traces[bisect_left(self._bounds, value)] = (trace, value, time_ns)
 
     def point(self, start_ns: int, time_ns: int) -> HistogramDataPoint | None:
         """Return the counts since the start; None while there are none."""
@@ -82,7 +80,10 @@ class HistogramSeries:
             explicit_bounds=self._bounds,
             min=self._min,
             max=self._max,
-            exemplars=list(self._exemplars.copy().values()),
+            exemplars=[
+                Exemplar({}, value, at_ns, trace.span_id, trace.trace_id)
+                for trace, value, at_ns in self._traces.copy().values()
+            ],
         )
 
 

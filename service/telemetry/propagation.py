@@ -27,6 +27,7 @@ _BAGGAGE_HEADER: Final = istr("baggage")
 _VERSION_00_LENGTH: Final = 55
 _FLAG_POSITION: Final = 54
 _SAMPLED_DIGITS: Final = frozenset("13579bdf")
+_FLAGS: Final = tuple(f"{flags:02x}" for flags in range(0x100))
 _TRACEPARENT: Final = re.compile(
     r"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(-.*)?",
     re.ASCII,
@@ -122,4 +123,7 @@ def claims_sampled(traceparent: str) -> bool:
 
 def format_traceparent(context: SpanContext) -> str:
     """Return the ``traceparent`` that names a span."""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-{context.trace_flags:02x}"
+    # Unpacked, and hexadecimal by bytes, which takes a third of the time of the obvious.
+    trace_id, span_id, _, flags, _, _ = context
+    trace, span = trace_id.to_bytes(16, "big").hex(), span_id.to_bytes(8, "big").hex()
+    return f"00-{trace}-{span}-{_FLAGS[flags]}"

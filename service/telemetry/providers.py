@@ -19,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace import TracerProvider as SDKTracerProvider
 from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NoOpTracerProvider, Tracer, TracerProvider
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -48,8 +49,11 @@ from service.telemetry.instruments import Instruments
 from service.telemetry.late_spans import LatePolicy, LateSpans
 from service.telemetry.logs import LogSetup
 from service.telemetry.observers import Observers
+from service.telemetry.recorded_spans import SpanOrigin
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
-from service.telemetry.sampling import MessageSampling, create_sampler
+from service.telemetry.sampling import EntrySampler, MessageSampling, create_sampler
+from service.telemetry.sampling_rules import SamplingRules
+from service.telemetry.span_recorder import SpanRecorder
 from service.telemetry.terminal_spans import TerminalSpans
 from service.telemetry.threads import run_in_daemon_thread
 from service.telemetry.view_settings import resolve_views
@@ -144,7 +148,19 @@ class Telemetry:
         if self._exports.metrics is not None:
             self.collection.add_consumer(self._exports.metrics)
         self.meter = self._create_meter(_SERVICE_SCOPE)
-        self.instruments = Instruments.create(self.tracer, self.meter, self.collection.histograms)
+        self.instruments = Instruments.create(
+            self.tracer,
+            self.meter,
+            self.collection.histograms,
+            SpanRecorder(
+                SpanOrigin(resource, InstrumentationScope(_SERVICE_SCOPE, __version__)),
+                EntrySampler(SamplingRules(ratio, rules), keep=ratio > 0),
+                clock,
+                queue=self._exports.queues.get("traces"),
+                processors=span_processors,
+                late=late,
+            ),
+        )
         self.alerts = AlertsTelemetry.create(
             self.tracer_provider.get_tracer(_ALERTS_SCOPE, __version__),
             self._create_meter(_ALERTS_SCOPE),

@@ -227,6 +227,11 @@ def links_of(context: Context) -> tuple[SpanContext, ...]:
     return found if isinstance(found, tuple) else ()
 
 
+def is_decided(context: Context) -> bool:
+    """Whether the span started in a context is recorded, whatever else is known of it."""
+    return _DECIDED in context
+
+
 def _is_within(trace_id: int, ratio: float) -> bool:
     """Whether a trace belongs to a share: the same traces as the SDK's sampler takes."""
     return trace_id & _TRACE_ID_MASK < TraceIdRatioBased.get_bound_for_rate(ratio)
@@ -248,6 +253,24 @@ class EntrySampler(Sampler):
         self._rules = rules
         self._rest = Decision.RECORD_ONLY if keep else Decision.DROP
 
+    def decide(self, trace_id: int, name: str, *, linked: bool) -> Decision:
+        """Decide about a span that was not decided on, by the share of its name and its trace's id.
+
+        A batch is recorded when one of its messages is: its own dice would leave the messages'
+        traces without their end. A rule about its name comes first.
+
+        Args:
+            trace_id: Its trace's.
+            name: Its name.
+            linked: Whether it links to a span that is recorded.
+        """
+        ratio = self._rules.given(name)
+        if ratio is None:
+            ratio = 1.0 if linked else self._rules.ratio
+        if ratio >= 1 or _is_within(trace_id, ratio):
+            return Decision.RECORD_AND_SAMPLE
+        return self._rest if ratio > 0 else Decision.DROP
+
     def should_sample(
         self,
         parent_context: Context | None,
@@ -258,20 +281,14 @@ class EntrySampler(Sampler):
         links: Sequence[Link] | None = None,
         trace_state: TraceState | None = None,
     ) -> SamplingResult:
-        """Record what was decided already, what links to a recorded span, and a share of the rest.
-
-        A batch is recorded when one of its messages is: its own dice would leave the messages'
-        traces without their end. A rule about its name comes first.
-        """
-        decided = parent_context is not None and _DECIDED in parent_context
-        ratio = self._rules.given(name)
-        if ratio is None:
+        """Record what was decided on already, and of the rest what ``decide`` says."""
+        if parent_context is not None and is_decided(parent_context):
+            decision = Decision.RECORD_AND_SAMPLE
+        else:
             linked = any(link.context.trace_flags.sampled for link in links or ())
-            ratio = 1.0 if linked else self._rules.ratio
+            decision = self.decide(trace_id, name, linked=linked)
         state = get_current_span(parent_context).get_span_context().trace_state
-        if decided or _is_within(trace_id, ratio):
-            return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, state)
-        return SamplingResult(self._rest if ratio > 0 else Decision.DROP, attributes, state)
+        return SamplingResult(decision, attributes, state)
 
     def get_description(self) -> str:
         """Return what the sampler does, for people."""

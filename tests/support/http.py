@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from service.telemetry.instruments import Instruments
 from service.telemetry.local_histograms import LocalHistograms
+from tests.support.spans import recorder
 
 
 @dataclass
@@ -120,13 +121,15 @@ class RecordedTelemetry:
         self._exporter = InMemorySpanExporter()
         self._reader = InMemoryMetricReader()
         self.tracer_provider = TracerProvider(shutdown_on_exit=False)
-        self.tracer_provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+        processor = SimpleSpanProcessor(self._exporter)
+        self.tracer_provider.add_span_processor(processor)
         self._meter_provider = MeterProvider([self._reader], shutdown_on_exit=False)
         self._local = LocalHistograms()
         self.instruments = Instruments.create(
             self.tracer_provider.get_tracer("tests"),
             self._meter_provider.get_meter("tests"),
             self._local,
+            recorder(processor),
         )
 
     def spans(self, name: str | None = None) -> list[ReadableSpan]:

@@ -206,8 +206,9 @@ class RedisBroker:
             return await self._publish(message, message.tags, None)
         template = message.rule.template
         with self._tracing.publish(template, len(message.data), message.parent) as span:
-            tags = self._tracing.carry(message.tags, span)
-            return await self._publish(message, tags, span)
+            trace = span.get_span_context()
+            tags = self._tracing.carry(message.tags, trace)
+            return await self._publish(message, tags, trace)
 
     async def _publish(
         self, message: Message, tags: Mapping[str, str] | None, trace: SpanContext | None

@@ -136,6 +136,7 @@ PROCESS_DURATION: Final = define(
     "Duration of a command of a client.",
     "messaging.system",
     "messaging.operation.name",
+    "error.type",
     boundaries=SECONDS_BOUNDARIES,
 )
 COMMANDS: Final = define(

@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from alerts.clock import SystemClock
+from service.codec import encode
 from service.telemetry.late_spans import LatePolicy
 from service.telemetry.sampling import MessageSampling
 from service.telemetry.sampling_rules import SamplingRule
@@ -205,3 +206,21 @@ async def test_an_unsampled_command_that_is_slow_is_told_of():
     (span,) = telemetry.spans()
     assert (span.attributes or {})["gateway.sampling.reason"] == "slow"
     assert span.name == "subscribe *"
+
+
+async def test_durations_say_what_commands_failed_of():
+    """With the code of the error or of the disconnect; those that succeed have none."""
+    telemetry = RecordedTelemetry()
+    async with traced(telemetry, sampling=MessageSampling(0.0)) as running:
+        async with running.client() as client:
+            assert "error" in await client.call(rpc={"method": "x", "data": {}})
+            await client.send(encode({"send": {"data": 1}}))
+            assert (await client.closed())[0] == 3508
+
+    found = {
+        (each["messaging.operation.name"], each.get("error.type"))
+        for each in (
+            dict(point.attributes or {}) for point in telemetry.points("messaging.process.duration")
+        )
+    }
+    assert found == {("connect", None), ("rpc", "108"), ("send", "3508")}

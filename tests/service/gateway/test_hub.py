@@ -5,7 +5,6 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import NoOpTracer
 
 from alerts.clock import ManualClock
 from service.codec import decode
@@ -16,6 +15,7 @@ from service.gateway.hub import Hub
 from service.gateway.stats import GatewayStats
 from service.gateway.tracing import PublicationTracing
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_recorder import SpanRecorder
 
 RULES = ChannelRules(GatewaySettings())
 
@@ -56,7 +56,7 @@ def make(clock: ManualClock, **limits) -> Hub:
         limits=BatchLimits(**limits),
         clock=clock,
         instruments=Instruments.disabled(),
-        tracing=PublicationTracing(NoOpTracer()),
+        tracing=PublicationTracing(SpanRecorder.disabled()),
         stats=GatewayStats(),
     )
 

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from opentelemetry.trace import NoOpTracer
 
 from alerts.clock import ManualClock
 from service.codec import decode, encode
@@ -28,6 +27,7 @@ from service.gateway.tokens import Identity
 from service.gateway.tracing import PublicationTracing
 from service.pools.websocket import CloseReason
 from service.telemetry.instruments import Instruments
+from service.telemetry.span_recorder import SpanRecorder
 from tests.support.gateway import running_gateway
 
 KEPT = {
@@ -404,7 +404,7 @@ class World:
             limits=limits,
             clock=clock,
             instruments=Instruments.disabled(),
-            tracing=PublicationTracing(NoOpTracer()),
+            tracing=PublicationTracing(SpanRecorder.disabled()),
             stats=GatewayStats(),
         )
         self.streams = MemoryStreams(max_bytes=1 << 20, meta_ttl_s=600.0, clock=clock)

@@ -26,6 +26,7 @@ from service.telemetry.local_histograms import LocalHistograms
 from service.telemetry.sampling import MessageSampling, create_sampler
 from service.telemetry.sampling_rules import SamplingRule
 from service.telemetry.spans import FinishedSpans
+from tests.support.spans import recorder
 
 TRACE = "0000000000000000000000000000000a"
 PARENT = f"00-{TRACE}-00000000000000bb-01"
@@ -40,6 +41,7 @@ class Server:
     finished: FinishedSpans
     histograms: LocalHistograms
     telemetry: HTTPServerTelemetry
+    tracer: trace.Tracer
 
     def span(self) -> ReadableSpan:
         """Return the only span."""
@@ -72,7 +74,8 @@ async def serve(
     tracers = TracerProvider(sampler=create_sampler(ratio), shutdown_on_exit=False)
     tracers.add_span_processor(finished)
     tracer = tracers.get_tracer("test")
-    instruments = Instruments.create(tracer, NoOpMeter("test"), histograms)
+    spans = recorder(finished, ratio=ratio)
+    instruments = Instruments.create(tracer, NoOpMeter("test"), histograms, spans)
     telemetry = HTTPServerTelemetry(instruments, sampling or MessageSampling(ratio), SystemClock())
     telemetry.install(app)
     if outermost is not None:
@@ -82,7 +85,7 @@ async def serve(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as client:
-        yield Server(url, client, finished, histograms, telemetry)
+        yield Server(url, client, finished, histograms, telemetry, tracer)
     await runner.cleanup()
 
 
@@ -128,7 +131,7 @@ async def test_what_the_handler_starts_is_a_child():
         return web.Response()
 
     async with serve(application(publish=publish)) as server:
-        tracers.append(server.telemetry._tracer)
+        tracers.append(server.tracer)
         await server.client.get(f"{server.url}/publish/1")
 
     child, parent = server.finished.spans()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Event, ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Event, ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import (
@@ -22,8 +22,10 @@ from opentelemetry.trace import (
     TraceState,
 )
 
+from service.telemetry.recorded_spans import RecordedSpan, SpanOrigin, SpanShape
 from service.telemetry.span_encoding import SpanEncoder
 from service.telemetry.spans import FinishedSpans
+from tests.support.spans import recorder
 
 RESOURCES = (
     Resource({"service.name": "a", "process.pid": 7}, "https://example.org/schema"),
@@ -88,6 +90,62 @@ def test_requests_equal_those_of_the_exporter(batches: list[list[ReadableSpan]])
 
     for batch in batches:
         assert ExportTraceServiceRequest.FromString(encoder.encode(batch)) == encode_spans(batch)
+
+
+shapes = st.builds(
+    SpanShape,
+    words,
+    st.sampled_from(SpanKind),
+    st.dictionaries(words.filter(bool), words, max_size=3),
+    st.just(("one", "two", "three")),
+    st.builds(
+        SpanOrigin,
+        st.sampled_from(RESOURCES),
+        # Equal to one of the others, and another object.
+        st.builds(InstrumentationScope, st.just("gatewatch"), st.just("1.0")),
+    ),
+)
+
+
+@st.composite
+def recorded(draw: st.DrawFn) -> RecordedSpan:
+    """Return a span of a fixed shape that ended."""
+    spans = recorder()
+    span = RecordedSpan(
+        draw(shapes),
+        draw(contexts),
+        draw(st.none() | contexts),
+        (draw(st.none() | words), draw(st.none() | st.integers(-5, 2**40)), draw(st.booleans())),
+        draw(st.lists(contexts, max_size=2).map(tuple)),
+        draw(times),
+        spans,
+    )
+    # Nothing that the SDK's form would leave out, as an attribute without a name.
+    simple = words | st.booleans() | st.integers(-5, 2**40)
+    span.set_attributes(draw(st.dictionaries(names, simple, max_size=2)))
+    if draw(st.booleans()):
+        span.set_status(draw(statuses))
+        span.add_event("e", draw(attributes), draw(times))
+        span.add_link(draw(contexts), draw(attributes))
+    span.end(draw(times))
+    return span
+
+
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.lists(recorded() | spans, max_size=4), min_size=1, max_size=3))
+def test_recorded_spans_equal_those_of_the_sdk(
+    batches: list[list[ReadableSpan | RecordedSpan]],
+) -> None:
+    """The same request comes out as of their SDK forms, also among spans of the SDK."""
+    encoder, unlimited = SpanEncoder(), SpanLimits(max_span_attributes=SpanLimits.UNSET)
+
+    for batch in batches:
+        readable = [
+            span.readable(unlimited) if isinstance(span, RecordedSpan) else span for span in batch
+        ]
+        for _ in range(2):  # what is known is written again
+            request = ExportTraceServiceRequest.FromString(encoder.encode(batch))
+            assert request == encode_spans(readable)
 
 
 def test_spans_of_the_sdk_say_what_was_dropped() -> None:
