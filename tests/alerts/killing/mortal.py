@@ -8,6 +8,7 @@ runs until it is killed, and writes its pid. In the folder are ``rules.yaml``, `
 from __future__ import annotations
 
 import asyncio
+import importlib
 import json
 import os
 import signal
@@ -39,6 +40,8 @@ STEP_S = 0.02
 def main() -> None:
     """Fork a process for each line until the input ends."""
     catalogue = ChannelCatalogue.shipped()
+    for name in ("alembic.command", "alembic.script"):
+        importlib.import_module(name)  # else each life would begin with it
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
