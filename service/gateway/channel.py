@@ -109,6 +109,7 @@ class Channel:
     """One channel that has subscribers."""
 
     __slots__ = (
+        "__weakref__",
         "batcher",
         "brought",
         "has_events",

@@ -7,6 +7,7 @@ become one frame, built once and written as the same bytes to every subscriber.
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -163,8 +164,8 @@ class Hub:
         channel.listeners.pop(subscriber, None)
         self._stats.subscriptions -= 1
         if not channel:
-            channel.batcher.flush_nowait()  # to nobody: it only stops the timer
             del self._channels[name]
+            channel.batcher.flush_nowait()  # to nobody: it only stops the timer
 
     def publish(
         self,
@@ -240,9 +241,17 @@ class Hub:
 
     def _open(self, name: str, rule: ChannelRule) -> Channel:
         channel = Channel(name, rule)
+        # Not the channel itself: a circle would stay until a collection of garbage finds it. Nor by
+        # its name: that of a channel whose subscribers left may be another's by now.
+        channel_of_batches = weakref.ref(channel)
+
+        def fan_out(batch: Batch[Publication]) -> None:
+            found = channel_of_batches()
+            if found is not None:
+                self._fan_out(found, batch)
+
         channel.batcher = MessageBatcher(
-            # Not the channel itself: a circle would stay until a collection of garbage finds it.
-            lambda batch: self._fan_out(self._channels[name], batch),
+            fan_out,
             size_of=push_size,
             on_error=self._on_error,
             clock=self._clock,
@@ -332,10 +341,10 @@ class Hub:
         traced = [item for item in batch.items if item.trace is not None]
         if traced:
             with self.tracing.send(channel.rule.template, batch, traced, len(channel)) as span:
+                # As it was decided at first: one that ends late may be recorded nevertheless.
+                context = span.get_span_context()
                 delivered = self._write(channel, batch)
-            self.tracing.delivered(
-                channel.rule.template, traced, span.get_span_context(), delivered
-            )
+            self.tracing.delivered(channel.rule.template, traced, context, delivered)
         else:
             delivered = self._write(channel, batch)
         self._record(channel.rule.template, batch, self._clock.monotonic() - started, traced)

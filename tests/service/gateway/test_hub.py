@@ -107,6 +107,26 @@ async def test_a_slow_subscriber_leaves_while_the_batch_is_written():
     assert hub._stats.subscriptions == 1
 
 
+async def test_the_last_subscriber_leaves_while_a_batch_makes_room_for_the_next():
+    """What waits then is for nobody: no fault, and nobody who comes later gets it."""
+    clock = ManualClock()
+    hub = make(clock, max_bytes=150)
+    slow, late = Peer(hub, takes=1), Peer()
+    hub.subscribe("a", RULES.rule("a"), slow)
+    publish(hub, 0)
+    await clock.settle()
+    publish(hub, 1)
+    hub.publish("a", b'"' + b"x" * 130 + b'"', rule=RULES.rule("a"), source="api")
+    hub.subscribe("a", RULES.rule("a"), late)
+
+    await clock.advance(0.010)
+    publish(hub, 2)
+    await clock.settle()
+
+    assert (slow.received, late.received) == ([0], [2])
+    assert hub.batcher_stats.failed_items == 0
+
+
 async def test_a_channel_lives_as_long_as_it_has_subscribers():
     """What is published to nobody is accepted and gone; nothing stays behind."""
     clock = ManualClock()
