@@ -147,6 +147,9 @@ class Commands:
         except DisconnectError as failure:
             self._record(method, str(failure.close.code), started_s)
             raise
+        except BaseException as failure:
+            self._record(method, type(failure).__qualname__, started_s)
+            raise
         self._record(method, error, started_s)
         return reply
 

@@ -13,6 +13,7 @@ from service.telemetry.environment import (
     resolve_limits,
     resolve_resource,
     resolve_sampling,
+    resolve_span_limits,
 )
 from service.telemetry.otlp import resolve_targets
 from service.telemetry.view_settings import resolve_views
@@ -36,6 +37,7 @@ def telemetry_problems(settings: Settings, environment: Mapping[str, str]) -> li
     ]
     if not is_disabled(environment):
         steps.append(lambda: resolve_targets(telemetry.otlp, environment))
+        steps.append(lambda: resolve_span_limits(environment))
     problems: list[Problem] = []
     for step in steps:
         try:

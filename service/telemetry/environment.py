@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import unquote
 
 from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import SpanLimits
 
 from alerts.errors import Problem
 from service import __version__
@@ -45,6 +46,18 @@ class HashedResource(Resource):
 
     def __hash__(self) -> int:
         return self._hash
+
+
+_SPAN_LIMITS: Final = (
+    "OTEL_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_LINK_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
+    "OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT",
+    "OTEL_SPAN_EVENT_COUNT_LIMIT",
+    "OTEL_SPAN_LINK_COUNT_LIMIT",
+)
 
 
 def is_disabled(environment: Mapping[str, str]) -> bool:
@@ -142,6 +155,19 @@ def resolve_limits(prefix: str, environment: Mapping[str, str]) -> QueueLimits:
         raise _problem(batch, f"{max_batch} is more than the queue holds ({max_items})")
     delay_ms = _number(environment, f"{prefix}_SCHEDULE_DELAY", round(default.delay_s * 1000))
     return QueueLimits(max_items, max_batch, delay_ms / 1000)
+
+
+def resolve_span_limits(environment: Mapping[str, str]) -> SpanLimits:
+    """Return the limits of spans: ``OTEL_..._LIMIT``, which the SDK reads itself; empty is none.
+
+    Raises:
+        ConfigurationError: A variable is not a whole number of 0 or more.
+    """
+    for variable in _SPAN_LIMITS:
+        text = environment.get(variable, "").strip()
+        if text and not text.isdecimal():
+            raise _problem(variable, f"{text!r} is not a whole number of 0 or more")
+    return SpanLimits()
 
 
 def _resource_attributes(environment: Mapping[str, str]) -> dict[str, str]:

@@ -40,6 +40,7 @@ from service.telemetry.environment import (
     resolve_resource,
     resolve_sampling,
     resolve_sampling_rules,
+    resolve_span_limits,
 )
 from service.telemetry.export import ExportQueue, QueueLogProcessor, QueueSpanProcessor
 from service.telemetry.exports import Exports
@@ -53,7 +54,7 @@ from service.telemetry.recorded_spans import SpanOrigin
 from service.telemetry.runtime import GarbageMonitor, LoopLagMonitor, LoopReader, ProcessReader
 from service.telemetry.sampling import EntrySampler, MessageSampling, create_sampler
 from service.telemetry.sampling_rules import SamplingRules
-from service.telemetry.span_recorder import SpanRecorder
+from service.telemetry.span_recorder import NO_LIMITS, SpanRecorder
 from service.telemetry.terminal_spans import TerminalSpans
 from service.telemetry.threads import run_in_daemon_thread
 from service.telemetry.view_settings import resolve_views
@@ -134,6 +135,7 @@ class Telemetry:
         )
         self.sampling = MessageSampling(ratio, rules=rules, late=late)
         self.propagator = TraceContextTextMapPropagator()
+        self._span_limits = NO_LIMITS if self._disabled else resolve_span_limits(environment)
         self.tracer_provider = self._create_tracer_provider(
             resource, create_sampler(ratio, rules, keep=True), span_processors, late
         )
@@ -159,6 +161,7 @@ class Telemetry:
                 queue=self._exports.queues.get("traces"),
                 processors=span_processors,
                 late=late,
+                limits=self._span_limits,
             ),
         )
         self.alerts = AlertsTelemetry.create(
@@ -267,7 +270,12 @@ class Telemetry:
     ) -> TracerProvider:
         if self._disabled:
             return NoOpTracerProvider()
-        provider = SDKTracerProvider(sampler=sampler, resource=resource, shutdown_on_exit=False)
+        provider = SDKTracerProvider(
+            sampler=sampler,
+            resource=resource,
+            shutdown_on_exit=False,
+            span_limits=self._span_limits,
+        )
         processors = [*span_processors]
         if "traces" in self._exports.queues:
             processors.insert(0, QueueSpanProcessor(self._exports.queues["traces"]))

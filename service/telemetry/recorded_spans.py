@@ -173,6 +173,8 @@ class RecordedSpan(Span):
         """Say something more."""
         if self._ends is None:
             return
+        if key in self.shape.names or key in self.shape.attributes:
+            self._forget(key)
         if self.more is None:
             self.more = {key: value}
         else:
@@ -223,6 +225,18 @@ class RecordedSpan(Span):
         kind = type(exception)
         told = {"exception.type": f"{kind.__module__}.{kind.__qualname__}"}
         self.add_event("exception", {**told, **(attributes or {})}, timestamp)
+
+    def _forget(self, key: str) -> None:
+        """Make room for another value of an attribute; the shape is its own from then on."""
+        shape = self.shape
+        pairs = zip(shape.names, self.values, strict=True)
+        kept = [(name, value) for name, value in pairs if name != key]
+        self.values = tuple(value for _, value in kept)
+        self.shape = replace(
+            shape,
+            attributes={name: value for name, value in shape.attributes.items() if name != key},
+            names=tuple(name for name, _ in kept),
+        )
 
     def attributes(self) -> dict[str, AnyValue]:
         """Return all attributes."""

@@ -106,6 +106,7 @@ SEND: Final = SpanDefinition(
         SpanAttribute("gateway.flush.reason", "why it was sent now", always=True),
         SpanAttribute("gateway.fanout.count", "subscribers of the channel", always=True),
         SpanAttribute("gateway.batch.links.dropped", "traced messages without a link", True),
+        _REASON,
     ),
 )
 DELIVER: Final = SpanDefinition(
@@ -114,7 +115,7 @@ DELIVER: Final = SpanDefinition(
     "A message's way from its acceptance to the last subscriber.",
     "the message's `publish`",
     "the `send` of its batch",
-    (_SYSTEM, _CHANNEL_ALWAYS, _FAN_OUT),
+    (_SYSTEM, _CHANNEL_ALWAYS, _FAN_OUT, _REASON),
 )
 ASK: Final = SpanDefinition(
     "ask {upstream}",

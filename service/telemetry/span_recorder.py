@@ -1,8 +1,10 @@
 """Starts the spans of fixed shapes, and passes them on when they end.
 
 It decides as the SDK's sampler does, parent first, and says so with the same flags, so that its
-spans and the SDK's are parents and children of each other. What ends goes into the queue of the
-export as it is; only those who look at spans in this process get the SDK's form.
+spans and the SDK's are parents and children of each other. Below a parent that is kept without
+being sampled the SDK keeps children too; spans of these shapes have none. What ends goes into the
+queue of the export as it is; only those who look at spans in this process get the SDK's form, and
+see their ends alone.
 """
 
 from __future__ import annotations
@@ -31,6 +33,16 @@ _RANDOM: Final = int(TraceFlags.RANDOM_TRACE_ID)
 _MAX_ATTRIBUTES: Final = 16
 """More than any shape has; limits that are lower have to be looked at."""
 _MAX_LINKS: Final = 128
+NO_LIMITS: Final = SpanLimits(
+    max_attributes=SpanLimits.UNSET,
+    max_events=SpanLimits.UNSET,
+    max_links=SpanLimits.UNSET,
+    max_span_attributes=SpanLimits.UNSET,
+    max_event_attributes=SpanLimits.UNSET,
+    max_link_attributes=SpanLimits.UNSET,
+    max_attribute_length=SpanLimits.UNSET,
+    max_span_attribute_length=SpanLimits.UNSET,
+)
 
 
 class SpanQueue(Protocol):
@@ -52,7 +64,7 @@ class SpanRecorder:
         queue: SpanQueue | None = None,
         processors: Sequence[SpanProcessor] = (),
         late: LatePolicy | None = None,
-        limits: SpanLimits | None = None,
+        limits: SpanLimits = NO_LIMITS,
         random_bits: Callable[[int], int] = random.getrandbits,
     ) -> None:
         """Say who makes spans, and who gets them.
@@ -73,7 +85,7 @@ class SpanRecorder:
         self._queue = queue
         self._processors = tuple(processors)
         self._late = late
-        self._limits = limits or SpanLimits()
+        self._limits = limits
         self._is_cut = _may_cut(self._limits)
         self._random_bits = random_bits
 

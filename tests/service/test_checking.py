@@ -70,6 +70,11 @@ def test_nothing_is_wrong_with_the_defaults() -> None:
         ),
         ({}, {"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "OTEL_BSP_MAX_QUEUE_SIZE: '0' is not a positive"),
         (
+            {},
+            {"OTEL_SPAN_LINK_COUNT_LIMIT": "x"},
+            "OTEL_SPAN_LINK_COUNT_LIMIT: 'x' is not a whole number of 0 or more",
+        ),
+        (
             {"alerts": {"storage_url": "not a URL"}},
             {},
             "alerts.storage_url: it is no database URL;",

@@ -13,7 +13,7 @@ from service.telemetry.late_spans import LatePolicy
 from service.telemetry.recorded_spans import SpanOrigin
 from service.telemetry.sampling import EntrySampler
 from service.telemetry.sampling_rules import SamplingRule, SamplingRules
-from service.telemetry.span_recorder import SpanQueue, SpanRecorder
+from service.telemetry.span_recorder import NO_LIMITS, SpanQueue, SpanRecorder
 
 ORIGIN = SpanOrigin(Resource({"service.name": "tests"}), InstrumentationScope("tests", "1"))
 
@@ -35,5 +35,5 @@ def recorder(
         queue=queue,
         processors=processors,
         late=late,
-        limits=limits,
+        limits=limits or NO_LIMITS,
     )

@@ -27,6 +27,8 @@ from service.config.settings import Settings
 from service.telemetry.definitions.gateway_metrics import CHANNEL_COUNT
 from service.telemetry.exposition import PROMETHEUS_TEXT, render
 from service.telemetry.providers import Telemetry
+from service.telemetry.recorded_spans import RecordedSpan
+from service.telemetry.span_definitions import HTTP_REQUEST
 from service.telemetry.spans import FinishedSpans
 from tests.support.app import labels, readings
 from tests.support.exposition import parse_exposition
@@ -56,6 +58,14 @@ def create(
     )
 
 
+def start_request(telemetry: Telemetry) -> RecordedSpan:
+    """Start a span of a fixed shape, as requests have it."""
+    spans = telemetry.instruments.spans
+    parts = {"http.request.method": "GET", "http.route": "/x"}
+    shape = spans.shape(HTTP_REQUEST, {"method": "GET", "route": "/x"}, parts)
+    return spans.start(shape, None, ())
+
+
 def unused_address() -> str:
     """Return a loopback URL nobody listens on."""
     with socket.socket() as probe:
@@ -75,12 +85,15 @@ async def test_spans_metrics_and_logs_reach_the_collector():
         telemetry.observers.observe(CHANNEL_COUNT, lambda: [(7, {})])
         with telemetry.tracer.start_as_current_span("work"):
             logging.getLogger("test").warning("half done", extra={"step": 3})
+        start_request(telemetry).end()
         await telemetry.collection.collect_now()
 
         span = await collector.span("work")
         log = await collector.log("half done")
         metric = await collector.metric("gateway.channel.count")
+        request = await collector.span("GET /x")
 
+    assert request.attributes["http.route"] == "/x"
     assert (log.trace_id, log.span_id) == (span.trace_id, span.span_id)
     assert log.attributes["step"] == 3
     assert metric.metric.sum.data_points[0].as_int == 7
@@ -93,10 +106,12 @@ async def test_grpc_is_spoken_when_asked_for():
         create(collector.grpc_url, protocol="grpc") as telemetry,
     ):
         telemetry.tracer.start_span("work").end()
+        start_request(telemetry).end()
         logging.getLogger("test").warning("done")
         await telemetry.collection.collect_now()
 
         await collector.span("work")
+        await collector.span("GET /x")
         await collector.log("done")
         await collector.metric("process.uptime")
 
@@ -235,6 +250,7 @@ async def test_the_disabled_sdk_does_nothing():
         environment = {"OTEL_SDK_DISABLED": "true"}
         async with create(collector.url, environment=environment, stream=stream) as telemetry:
             telemetry.tracer.start_span("work").end()
+            start_request(telemetry).end()
             telemetry.instruments.job_duration.record(1.0)
             telemetry.observers.observe(CHANNEL_COUNT, lambda: [(1, {})])
             _, page = await telemetry.render_metrics("")

@@ -36,7 +36,7 @@ def test_more_can_be_said_until_it_ends() -> None:
     """Attributes, events, links and another name, as of any span of the API."""
     span, finished = started()
     with span:
-        span.set_attributes({"d": 4, "b": 3})
+        span.set_attributes({"d": 4, "b": 3, "a": "other"})
         span.add_event("seen", {"n": 1}, 7)
         span.record_exception(ValueError("a secret"))
         span.add_link(OTHER, {"why": "x"})
@@ -48,7 +48,9 @@ def test_more_can_be_said_until_it_ends() -> None:
 
     (told,) = finished.spans()
     assert (told.name, span.is_recording()) == ("other", False)
-    assert dict(told.attributes or {}) == {"a": "1", "b": 3, "d": 4}
+    assert dict(told.attributes or {}) == {"a": "other", "b": 3, "d": 4}
+    # Nothing would be exported twice.
+    assert (span.shape.attributes, span.shape.names, span.values) == ({}, ("c",), (None,))
     seen, raised = told.events
     assert (seen.name, seen.timestamp, dict(seen.attributes or {})) == ("seen", 7, {"n": 1})
     assert dict(raised.attributes or {}) == {"exception.type": "builtins.ValueError"}

@@ -191,6 +191,26 @@ def test_limits_are_those_of_the_sdk(limits: SpanLimits, cut: tuple[str, int, in
     assert (system, len(span.links), span.dropped_links) == cut
 
 
+@pytest.mark.parametrize("limits", [None, SpanLimits(max_links=1)], ids=["none", "links"])
+def test_limits_hold_for_what_is_exported(limits: SpanLimits | None) -> None:
+    """Where a limit may be reached, the SDK's form waits for the export, cut to it."""
+    taken: list[ReadableSpan | RecordedSpan] = []
+
+    def export(batch: list[ReadableSpan | RecordedSpan]) -> bool:
+        taken.extend(batch)
+        return True
+
+    queue = ExportQueue("traces", export, limits=QueueLimits(delay_s=60))
+    spans = recorder(queue=queue, limits=limits)
+    spans.start(shape_of(spans), PARENT, (1,), linked=(OTHER, OTHER)).end()
+    assert queue.flush(5)
+    queue.close(5)
+
+    (item,) = taken
+    links = item.linked if isinstance(item, RecordedSpan) else item.links
+    assert len(links) == (2 if limits is None else 1)
+
+
 def test_an_unsampled_batch_that_is_slow_is_told_of() -> None:
     """A rule left it out, and it took long: it is recorded with the reason; a quick one is not."""
     clock, finished = ManualClock(), FinishedSpans()
