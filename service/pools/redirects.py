@@ -38,12 +38,14 @@ async def _redirected(
 ) -> None:
     exchange: Exchange = context.trace_request_ctx
     headers = params.response.headers
+    if _drops_body(params):
+        exchange.sends_body = False
     if not _leaves(params.url, headers.get("Location") or headers.get("URI") or ""):
         return
     for name in exchange.own_headers:
         if name not in _GOES_ALONG:
             params.headers.popall(name, None)
-    if exchange.sends_body and not _drops_body(params):
+    if exchange.sends_body:
         raise exchange.fail(
             HTTPFailure.REDIRECTS,
             "the answer redirects to another host, which does not get the body of the request",
@@ -68,4 +70,6 @@ def _origin(url: URL) -> tuple[str, str | None, int | None]:
 def _drops_body(params: aiohttp.TraceRequestRedirectParams) -> bool:
     """Return whether the next request has no body by the rules of its status."""
     status = params.response.status
-    return status == 303 or (status in (301, 302) and params.method == "POST")
+    if status == 303:
+        return params.method != "HEAD"
+    return status in (301, 302) and params.method == "POST"

@@ -354,7 +354,9 @@ async def test_headers_follow_within_an_origin(server, pool):
     assert [headers["X-Api-Key"] for _, _, headers, _ in server.requests] == ["1", "1"]
 
 
-@pytest.mark.parametrize(("status", "method"), [(307, "POST"), (308, "PUT"), (302, "PUT")])
+@pytest.mark.parametrize(
+    ("status", "method"), [(307, "POST"), (308, "PUT"), (302, "PUT"), (303, "HEAD")]
+)
 async def test_a_body_does_not_follow_to_another_origin(server, pool, status, method):
     """Where it would be sent again the request ends, and says why."""
     async with raw_server(redirect_to(server.url("/echo"), status)) as port:
@@ -375,6 +377,17 @@ async def test_a_post_that_goes_on_as_a_get_is_followed(server, pool, status):
     ((method, _, headers, body),) = server.requests
     assert (method, body) == ("GET", b"")
     assert "secret" not in str(headers)
+
+
+async def test_a_body_that_was_dropped_on_the_way_is_not_missed(server, pool):
+    """What goes on as a GET within an origin may leave it then."""
+    async with raw_server(redirect_to(server.url("/ok"), 302)) as port:
+        elsewhere = f"http://127.0.0.1:{port}/"
+        async with raw_server(redirect_to(elsewhere, 303)) as first:
+            await pool.fetch("POST", f"http://127.0.0.1:{first}/", data=b"secret")
+
+    ((method, _, _, body),) = server.requests
+    assert (method, body) == ("GET", b"")
 
 
 async def test_a_body_follows_within_an_origin(pool):
