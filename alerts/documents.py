@@ -178,7 +178,8 @@ def _compose(text: str) -> yaml.Node | None:
     """Return the nodes of the first document; None when there is none."""
     if yaml.__with_libyaml__:
         # Several times as quick; where it finds fault, PyYAML's own parser finds better words.
-        with suppress(yaml.YAMLError):
+        # A little more is YAML to it: tabs between values, `?` in a flow, a tag of nothing.
+        with suppress(yaml.YAMLError, UnicodeEncodeError):
             return _first_node(yaml.CSafeLoader(text))
     return _first_node(yaml.SafeLoader(text))
 

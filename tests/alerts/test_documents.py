@@ -150,6 +150,13 @@ def test_any_text_is_a_document_or_a_document_error(text: str):
         assert document.file == "f"
 
 
+def test_what_is_no_text_is_said_with_its_place():
+    """Bytes of the command line or the environment that are no UTF-8 come as lone surrogates."""
+    (problem,) = problems_of("a: \udcff")
+
+    assert problem == "f.yaml:1:4: not valid YAML: the character U+DCFF is not allowed"
+
+
 _PLAIN = st.none() | st.booleans() | st.integers() | st.text(max_size=12)
 _VALUES = st.recursive(
     _PLAIN,
@@ -172,7 +179,7 @@ def seen(node: object) -> object:
 @pytest.mark.skipif(not yaml.__with_libyaml__, reason="this PyYAML has no libyaml")
 @given(_VALUES, st.sampled_from([True, False, None]), st.sampled_from([None, '"', "'", "|", ">"]))
 def test_both_parsers_see_the_same(value: object, flow: bool | None, style: str | None):
-    """Which of PyYAML's parsers reads a text makes no difference to what is read, nor to places."""
+    """What is written as usual is the same to both of PyYAML's parsers, and stands in one place."""
     text = yaml.safe_dump(
         value, default_flow_style=flow, default_style=style, allow_unicode=True, width=20
     )
