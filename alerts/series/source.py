@@ -435,10 +435,10 @@ class Source:
 
     def _write(self, timestamp_ms: int, rows: Rows, values: Floats) -> None:
         column = self._columns.add(timestamp_ms, len(self._entries), len(self._alive))
+        self._newest_ms = timestamp_ms
         column[rows] = ordinary(values)
         if rows is not self._alive_rows:
             self._update_alive(timestamp_ms, rows, column)
-        self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self.expire(timestamp_ms - self._retention_ms)
 
@@ -446,6 +446,7 @@ class Source:
         """Write a column in which most series may have no sample, and see which of them live."""
         self._has_gaps = True
         column = self._columns.add(timestamp_ms, len(self._entries), len(self._alive))
+        self._newest_ms = timestamp_ms
         column[rows] = ordinary(values)
         self._alive_rows = None
         for row, has_ended in zip(rows.tolist(), is_stale(values).tolist(), strict=True):
@@ -456,7 +457,6 @@ class Source:
             else:
                 self._gone_ms.pop(row, None)
                 self._heard_ms[row] = timestamp_ms
-        self._newest_ms = timestamp_ms
         self._stats.samples += len(rows)
         self._let_quiet_go(timestamp_ms)
         self.expire(timestamp_ms - self._retention_ms)

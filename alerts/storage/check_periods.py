@@ -7,6 +7,7 @@ takes its share.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -170,7 +171,8 @@ class CheckPeriods:
         )
         async with self._database.transaction() as connection:
             text = (await connection.execute(statement)).scalar_one()
-        return DurationCounts.from_text(text or "")
+        # Months of them are ten thousand numbers: not on the event loop.
+        return await asyncio.to_thread(DurationCounts.from_text, text or "")
 
     async def periods(self, check_name: str) -> tuple[CheckPeriod, ...]:
         """Return all periods of a check, oldest first.

@@ -101,7 +101,7 @@ class _Handlers:
             uptimes = await recorder.uptime(check.name)
             results = await recorder.results(check.name, history)
             changes = await recorder.changes(check.name, history)
-            latencies = {window: await recorder.latency(check.name, window) for window in WINDOWS_S}
+            latencies = await recorder.latencies(check.name)
         except StorageError as error:
             return _unavailable(error)
         return _json(

@@ -256,6 +256,18 @@ class HealthRecorder:
             StorageError: They cannot be read.
         """
         await self.write()
+        return await self._latency(name, window)
+
+    async def latencies(self, name: str) -> dict[str, Latency]:
+        """Return the percentiles of all windows, as ``latency`` does.
+
+        Raises:
+            StorageError: They cannot be read.
+        """
+        await self.write()
+        return {window: await self._latency(name, window) for window in WINDOWS_S}
+
+    async def _latency(self, name: str, window: str) -> Latency:
         now_ms, window_s = self._now_ms(), WINDOWS_S[window]
         since_ms = now_ms - _ms(window_s)
         if window_s <= self._retention.results_s:

@@ -66,7 +66,9 @@ async def test_five_thousand_connections_come_and_go_without_a_trace(tmp_path):
         start, collected = resident(process), await full_collections(process)
         first, after_first = await come_and_go(process)
         second, after_second = await come_and_go(process)
-        assert await full_collections(process) == collected
+        # Where all of this takes minutes, the process is seen to have doubled meanwhile.
+        doubled = sum("the process has doubled" in line for line in process.lines)
+        assert await full_collections(process) == collected + doubled
 
     _LOG.info("memory of an idle connection: %.1f KiB", (first - start) / CLIENTS / KIB)
     _LOG.info("MiB: %s", [n >> 20 for n in (start, first, after_first, second, after_second)])

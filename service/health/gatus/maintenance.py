@@ -39,5 +39,6 @@ def _time_of_day(place: Place) -> str:
     """Return when a window starts: YAML reads ``23:00`` as the number of minutes it has."""
     start = place.data.get("start")
     if isinstance(start, int) and not isinstance(start, bool):
-        return f"{start // 60:02}:{start % 60:02}"
+        written = place.document.texts[*place.path, "start"]
+        return f"{start // 60:02}:{start % 60:02}" if ":" in written else ""
     return place.text("start")

@@ -23,7 +23,7 @@ from service.health.probes.run import ProbeError, Run, judged_run
 from service.health.state import ProbeResult
 from service.pools.lookups import Lookups
 
-_REFUSED_LOGINS: Final = frozenset((1045, 1044, 1698, "28000", "28P01"))
+_REFUSED_LOGINS: Final = frozenset((1045, 1044, 1698, "28000", "28P01", "42501"))
 """Errors of MySQL and PostgreSQL about user, password and what a user may connect to."""
 
 MAX_ROWS = 100

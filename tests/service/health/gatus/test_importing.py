@@ -191,6 +191,7 @@ endpoints:
   - {start: "02:30", duration: 90m, enabled: false}
   - {start: "02:30"}
   - {start: "02:30", duration: 1h, every: [Caturday]}
+  - {start: 23, duration: 1h}
 """
     checks, remarks, settings = imported(text)
 
@@ -204,6 +205,7 @@ endpoints:
     assert remarks == [
         "gatus.yaml:8:5: a window needs start and duration; left out",
         "gatus.yaml:9:36: every names a day that is none; the window is left out",
+        "gatus.yaml:10:5: a window needs start and duration; left out",
     ]
 
 
