@@ -19,6 +19,7 @@ import resource
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
 
 from alerts.clock import Clock
@@ -37,6 +38,8 @@ _COLLECTIONS_OF_NEW: Final = 1
 """After more than so many the next one looks at what they left as well, and that is set aside."""
 _NEVER: Final = 1 << 30
 _GROWTH: Final = 2
+_OWN_MEMORY: Final = Path("/proc/self/statm")
+"""Pages: in all, resident, and others (proc(5))."""
 
 
 @contextmanager
@@ -59,8 +62,16 @@ def short_pauses() -> Iterator[None]:
 
 
 def sizes() -> tuple[int, int]:
-    """Return how many small objects there are, and the most memory there ever was."""
-    return sys.getallocatedblocks(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return how many small objects there are, and how much memory the process has, in bytes.
+
+    It is that of now, so that what was garbage does not count the next time; where the system does
+    not tell, the most there ever was.
+    """
+    try:
+        pages = int(_OWN_MEMORY.read_bytes().split()[1])
+    except OSError:
+        return sys.getallocatedblocks(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return sys.getallocatedblocks(), pages * resource.getpagesize()
 
 
 async def look_at_everything_when_grown(

@@ -13,6 +13,7 @@ from aiohttp import WebSocketError, WSMsgType, hdrs, web
 from alerts.clock import Clock
 from service.codec import encode
 from service.config.gateway_settings import GatewaySettings
+from service.frames import let_go_of_frames
 from service.gateway.client import Client, ClientLimits
 from service.gateway.codes import BAD_REQUEST, DisconnectError
 from service.gateway.commands import Commands
@@ -131,7 +132,8 @@ class WebSocketEndpoint:
         finally:
             client.ended(CloseReason(1006, "lost"))
             client.hang_up()
-            _let_go_of_frames(socket.exception())
+            # Otherwise all there was of the connection stays, as the socket keeps its error.
+            let_go_of_frames(socket.exception())
             self._report_end(client)
         return socket
 
@@ -226,16 +228,6 @@ def _subprotocol_spoken(request: web.Request) -> bool:
     """Decide on the names a client offers; browsers give up when none of theirs is taken."""
     offered = request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL)
     return offered is None or SUBPROTOCOL in map(str.strip, offered.split(","))
-
-
-def _let_go_of_frames(error: BaseException | None) -> None:
-    """Have errors that a socket keeps not keep the socket, through the frames they passed.
-
-    Otherwise everything there was of a connection stays until a collection of garbage finds it.
-    """
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__context__
 
 
 def _refusal(status: int, message: str, headers: dict[str, str] | None = None) -> web.Response:

@@ -31,6 +31,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from service.frames import let_go_of_frames
 from service.telemetry.deltas import DeltaMetrics
 from service.telemetry.export import Signal
 from service.telemetry.otlp import Target
@@ -93,6 +94,30 @@ class PartialSuccess:
             _logger.warning("The collector warns about %s: %s", self._signal, message)
 
 
+class Failures:
+    """Errors of requests, which exporters keep as results, and with them what was to be sent."""
+
+    def __init__(self) -> None:
+        self._errors: list[BaseException] = []
+
+    def note(self, error: BaseException | None) -> None:
+        """Note an error that an exporter gets; None: it got none."""
+        if error is not None:
+            self._errors.append(error)
+
+    def forgotten_after(self, export: Callable[[list[Any]], bool]) -> Callable[[list[Any]], bool]:
+        """Return an export after which nothing is left of what failed in it."""
+
+        def exported(batch: list[Any]) -> bool:
+            try:
+                return export(batch)
+            finally:
+                while self._errors:
+                    let_go_of_frames(self._errors.pop())
+
+        return exported
+
+
 def create_sender(signal: Signal, target: Target, on_rejected: OnRejected) -> Sender:
     """Build the exporter of a signal.
 
@@ -101,19 +126,22 @@ def create_sender(signal: Signal, target: Target, on_rejected: OnRejected) -> Se
         target: Where and how.
         on_rejected: Told of items that were refused of requests that were taken.
     """
-    partial = PartialSuccess(signal, on_rejected)
+    partial, failures = PartialSuccess(signal, on_rejected), Failures()
     exporter: SpanExporter | MetricExporter | LogRecordExporter
     if target.protocol == "grpc":
-        exporter = _grpc_exporter(signal, target, partial)
+        exporter = _grpc_exporter(signal, target, partial, failures)
     else:
-        exporter = _http_exporter(signal, target, partial)
-    if isinstance(exporter, OTLPSpanExporter):
-        return Sender(_span_export(exporter), exporter.shutdown)
-    return Sender(_export_of(exporter, target), exporter.shutdown)
+        exporter = _http_exporter(signal, target, partial, failures)
+    export = (
+        _span_export(exporter)
+        if isinstance(exporter, OTLPSpanExporter)
+        else _export_of(exporter, target)
+    )
+    return Sender(failures.forgotten_after(export), exporter.shutdown)
 
 
 def _http_exporter(
-    signal: Signal, target: Target, partial: PartialSuccess
+    signal: Signal, target: Target, partial: PartialSuccess, failures: Failures
 ) -> SpanExporter | MetricExporter | LogRecordExporter:
     tls = target.tls
     session = requests.Session()
@@ -134,17 +162,38 @@ def _http_exporter(
         "client_key_file": _text(tls.key_file),
         "session": session,
     }
+    exporter: OTLPSpanExporter | OTLPMetricExporter | OTLPLogExporter
     match signal:
         case "traces":
-            return OTLPSpanExporter(**arguments)
+            exporter = OTLPSpanExporter(**arguments)
         case "metrics":
-            return OTLPMetricExporter(**arguments)
+            exporter = OTLPMetricExporter(**arguments)
         case "logs":
-            return OTLPLogExporter(**arguments)
+            exporter = OTLPLogExporter(**arguments)
+    _noting_failures(exporter, failures)
+    return exporter
+
+
+def _noting_failures(
+    exporter: OTLPSpanExporter | OTLPMetricExporter | OTLPLogExporter, failures: Failures
+) -> None:
+    """Have the errors of an HTTP exporter noted.
+
+    It has no public place for that; see ``_reading_answers``.
+    """
+    transport = exporter._client._transport  # noqa: SLF001
+    request = transport.request
+
+    def noting(*arguments: Any, **options: Any) -> Any:
+        result = request(*arguments, **options)
+        failures.note(result.error)
+        return result
+
+    transport.request = noting  # type: ignore[method-assign]
 
 
 def _grpc_exporter(
-    signal: Signal, target: Target, partial: PartialSuccess
+    signal: Signal, target: Target, partial: PartialSuccess, failures: Failures
 ) -> SpanExporter | MetricExporter | LogRecordExporter:
     import grpc  # noqa: PLC0415 - an optional extra
     from opentelemetry.exporter.otlp.proto.grpc import (  # noqa: PLC0415 - an optional extra
@@ -184,7 +233,9 @@ def _grpc_exporter(
             exporter = metric_exporter.OTLPMetricExporter(**arguments)
         case "logs":
             exporter = _log_exporter.OTLPLogExporter(**arguments)
-    reading: SpanExporter | MetricExporter | LogRecordExporter = _reading_answers(exporter, partial)
+    reading: SpanExporter | MetricExporter | LogRecordExporter = _reading_answers(
+        exporter, partial, failures
+    )
     return reading
 
 
@@ -193,8 +244,8 @@ def _request_of(encoder: SpanEncoder) -> Callable[[Sequence[ReadableSpan]], Mess
     return lambda spans: ExportTraceServiceRequest.FromString(encoder.encode(spans))
 
 
-def _reading_answers(exporter: Any, partial: PartialSuccess) -> Any:
-    """Have a gRPC exporter's answers read.
+def _reading_answers(exporter: Any, partial: PartialSuccess, failures: Failures) -> Any:
+    """Have a gRPC exporter's answers read, and its errors noted.
 
     It has no public place for that. It makes a client of ``_stub`` for each connection, also
     when it connects again; the SDK's version is pinned, and a test tells when this breaks.
@@ -206,7 +257,11 @@ def _reading_answers(exporter: Any, partial: PartialSuccess) -> Any:
             self._client = stub(channel)
 
         def Export(self, request: object, **options: object) -> object:  # noqa: N802 - gRPC's name
-            response = self._client.Export(request=request, **options)
+            try:
+                response = self._client.Export(request=request, **options)
+            except Exception as error:
+                failures.note(error)
+                raise
             partial.read(response)
             return response
 

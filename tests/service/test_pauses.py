@@ -7,11 +7,18 @@ import gc
 import sys
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from alerts.clock import ManualClock
-from service.pauses import LOOK_INTERVAL_S, TURN_S, look_at_everything_when_grown, short_pauses
+from service.pauses import (
+    LOOK_INTERVAL_S,
+    TURN_S,
+    look_at_everything_when_grown,
+    short_pauses,
+    sizes,
+)
 
 
 class Circle:
@@ -109,3 +116,16 @@ async def test_each_doubling_counts_from_the_one_before():
     finally:
         task.cancel()
         await asyncio.wait([task])
+
+
+def test_sizes_are_those_of_now():
+    """What has gone does not count any more."""
+    before = sizes()
+    kept = [bytearray(1 << 20) for _ in range(64)]
+    grown = sizes()
+    del kept
+    after = sizes()
+
+    assert grown[1] >= before[1] + (48 << 20)
+    if Path("/proc/self/statm").exists():
+        assert after[1] <= grown[1] - (48 << 20)

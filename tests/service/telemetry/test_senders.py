@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from service.telemetry.otlp import Protocol, resolve_targets
 from service.telemetry.senders import create_sender
 from tests.support.certificates import Certificates
 from tests.support.otlp import OTLPReceiver
+from tests.support.process import unused_port
 
 PROTOCOLS: list[Protocol] = ["http/protobuf", "grpc"]
 
@@ -209,3 +211,22 @@ async def test_grpc_answers_are_read_on_every_connection() -> None:
 
     assert outcomes == [True, True]
     assert rejected == [1, 1]
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_nothing_is_left_of_what_could_not_be_sent(protocol: Protocol) -> None:
+    """No garbage waits for a collection that comes when the process has doubled."""
+    otlp = OTLPSettings.model_validate(
+        {"endpoint": f"http://127.0.0.1:{unused_port()}", "timeout": "200ms", "protocol": protocol}
+    )
+    sender = create_sender("traces", resolve_targets(otlp, {})["traces"], lambda _count: None)
+    batch = spans("a")
+    assert not sender.export(batch)
+    gc.collect()
+    gc.disable()
+    try:
+        assert not sender.export(batch)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+        sender.shutdown()
