@@ -234,7 +234,7 @@ def threads_watched(watched: Watched) -> Iterator[None]:
     try:
         yield
     finally:
-        threading.setprofile(None)  # type: ignore[arg-type]
+        threading.setprofile(None)  # type: ignore[arg-type]  # None is taken, typeshed lags
 
 
 def thread_seconds() -> dict[str, float]:

@@ -47,9 +47,9 @@ class HistogramSeries:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
         # The functions min and max cost as much as all of the rest.
-        if value < self._min:  # noqa: PLR1730
+        if value < self._min:  # noqa: PLR1730 - min() is a call, for each value
             self._min = value
-        if value > self._max:  # noqa: PLR1730
+        if value > self._max:  # noqa: PLR1730 - as above
             self._max = value
 
     def point_to(self, trace: SpanContext, value: float, time_ns: int) -> None:

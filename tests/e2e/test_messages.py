@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import cent
+import pytest
 
 from tests.support.process import API_KEY, serving
 from tests.support.sdk import connected, subscribed
 
 
+@pytest.mark.usefixtures("installed")
 async def test_sdk_clients_and_a_back_end_exchange_messages(tmp_path: Path) -> None:
     """What the back end publishes reaches both clients, and so does what one of them publishes."""
     async with serving(tmp_path) as process:

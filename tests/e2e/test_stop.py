@@ -18,6 +18,8 @@ from tests.support.gateway import RawClient
 from tests.support.process import Ended, GatewatchProcess, serving
 from tests.support.sdk import connected, subscribed
 
+pytestmark = pytest.mark.usefixtures("installed")
+
 CHANNEL = "news"
 RAW_CLIENTS = 4
 WORKERS = 6

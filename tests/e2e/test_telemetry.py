@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from tests.support.gateway import RawClient
@@ -112,6 +113,7 @@ async def test_metrics_and_logs_arrive_as_well(tmp_path: Path) -> None:
     assert stopping.resource == check.resource
 
 
+@pytest.mark.usefixtures("installed")
 async def test_a_collector_that_is_away_or_hangs_costs_nothing(tmp_path: Path) -> None:
     """Start, delivery and stop go on; the stop waits for telemetry.shutdown_timeout, not longer."""
 

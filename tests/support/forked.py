@@ -2,9 +2,9 @@
 
 A start of the command is nearly all imports, and the tests start it hundreds of times. Here a
 process that has them done is forked: it has a number, a directory, an environment, streams and
-signals of its own like any other, and runs what the installed script runs. The tests of the script
-itself (``tests/service/test_cli_commands.py``) and those with programs from elsewhere
-(``tests/external``) start it as it was installed.
+signals of its own like any other, and runs what the installed script runs. Tests of how a process
+ends and of a first message (fixture ``installed`` of ``tests/e2e``) and those with programs from
+elsewhere (``tests/external``) start it as it was installed.
 """
 
 from __future__ import annotations
